@@ -1,0 +1,85 @@
+"""The walk from a picture and a performance to the photo preview, as `expportrait animate` and `demo` take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .fit import crop_portrait, detect_faces, largest_face, segment_person, track
+from .generator import photo_preview
+from .head import personalize
+from .render import render_normals
+from .steps import Steps
+from .transfer import transfer
+from .types import HeadCrop, HeadModel, HeadMotion, PersonalizedHead, RenderedHead, SMPLXFit
+
+__all__ = ["Animation", "Portrait", "animate", "make_portrait"]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A person's pictures and the head made from them."""
+
+    pictures: Tensor  # [F, S, S, 3] the square around the head
+    silhouette: Tensor  # [F, S, S] 0..1, how much of each pixel is the person
+    crop: HeadCrop  # the way back into the whole pictures
+    head: PersonalizedHead
+
+
+@dataclass(frozen=True)
+class Animation:
+    """What every step made, in the order of the walk."""
+
+    portrait: Portrait
+    motion: HeadMotion
+    maps: RenderedHead
+    preview: Tensor  # [F', S, S, 3] the photo, moved
+    preview_mask: Tensor  # [F', S, S]
+
+
+def make_portrait(
+    images: Tensor,  # [F, H, W, 3] in 0..1, a picture or a clip of the person
+    model: HeadModel,
+    size: int = 512,
+    steps: Steps | None = None,
+) -> Portrait:
+    """Find the face, cut the square around it, and make its head.
+
+    Raises:
+        ValueError: no face found.
+    """
+    steps = steps or Steps()
+    with steps("track") as progress:
+        fit = track(images, model, progress=progress)
+    with steps("crop"):
+        pictures, fit, crop = crop_portrait(images, fit, size=size)
+        silhouette = segment_person(pictures, [largest_face(found) for found in detect_faces(pictures)])
+    with steps("personalize") as progress:
+        head = personalize(model, fit, pictures, mask=silhouette, progress=progress)
+    return Portrait(pictures, silhouette, crop, head)
+
+
+def animate(
+    images: Tensor,  # [F, H, W, 3] in 0..1, a picture or a clip of the person
+    driver: SMPLXFit,
+    model: HeadModel,
+    size: int = 512,
+    steps: Steps | None = None,
+) -> Animation:
+    """Everything up to the photo preview: no diffusion, no download.
+
+    Raises:
+        ValueError: no face found, or the driver's expressions are not this model's.
+    """
+    steps = steps or Steps()
+    driver.require_space(model)  # before the long work
+    portrait = make_portrait(images, model, size, steps)
+    with steps("transfer"):
+        motion = transfer(portrait.head, driver)
+    with steps("render") as progress:
+        maps = render_normals(motion, size=size, progress=progress)
+    with steps("preview") as progress:
+        picture, mask = (x[motion.portrait_frame] for x in (portrait.pictures, portrait.silhouette))
+        preview, preview_mask = photo_preview(picture, motion, mask, size=size, progress=progress)
+    return Animation(portrait, motion, maps, preview, preview_mask)

@@ -1,0 +1,232 @@
+"""The `expportrait` command: one subcommand per step, and `demo` for the whole walk.
+
+Errors in what the user gave are one sentence and exit code 2. Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .steps import Steps
+
+if TYPE_CHECKING:
+    from .types import HeadModel, RenderedHead, SMPLXFit
+
+EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns its exit code: 0, or 2 with a sentence on stderr."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    try:
+        options.run(options, Steps(sys.stderr))
+    except ValueError as error:
+        sys.stderr.write(f"expportrait: {error}\n")
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("expportrait: stopped.\n")
+        return EXIT_INTERRUPTED
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+# Each takes the options and the steps that it reports to, and prints the paths of what it has written.
+
+
+def _demo(options: argparse.Namespace, steps: Steps) -> None:
+    from .demo import run_demo
+
+    report = run_demo(options.output, steps)
+    _say(f"{report['frames']} frames in {report['seconds']['total']:.0f} s. Look at {options.output}/contact_sheet.png")
+
+
+def _fit_inspect(options: argparse.Namespace, steps: Steps) -> None:
+    from .fit import load_fit
+
+    fit = load_fit(options.fit)
+    height, width = fit.image_size
+    _say(f"{options.fit.name}: {fit.num_frames} frames at {fit.fps:g} per second, pictures of {width}×{height}")
+    _say(f"head model: {fit.model_id}, {len(fit.betas)} shape values")
+    _say(f"expressions: {fit.expression.shape[1]} values in the space '{fit.expression_space}'")
+    _say(f"landmarks: {fit.landmark_scheme or 'none'}")
+    _say(f"frames without a face: {int((~fit.valid).sum())}")
+
+
+def _fit_convert(options: argparse.Namespace, steps: Steps) -> None:
+    from .fit import load_fit, save_fit
+
+    _say(save_fit(load_fit(options.fit), options.output))
+
+
+def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
+    from .fit import save_fit
+
+    _say(save_fit(_tracked(options.images, _model(options), steps, "track"), options.output))
+
+
+def _personalize(options: argparse.Namespace, steps: Steps) -> None:
+    from .animate import make_portrait
+    from .media import read_images, write_picture
+
+    images, _ = read_images(options.images)
+    portrait = make_portrait(images, _model(options), options.size, steps)
+    _say(portrait.head.save(options.output))
+    _say(write_picture(options.output.with_suffix(".png"), portrait.pictures[0]))
+
+
+def _animate(options: argparse.Namespace, steps: Steps) -> None:
+    from .animate import animate
+    from .media import read_images, write_clip, write_picture
+
+    model, folder = _model(options), options.output
+    images, _ = read_images(options.images)
+    made = animate(images, _driver(options.driver, model, steps), model, options.size, steps)
+    _say(write_picture(folder / "picture.png", made.portrait.pictures[0]))
+    _say(made.portrait.head.save(folder / "head.safetensors"))
+    _say(write_clip(folder / "normals.mp4", made.maps.normals, made.maps.fps))
+    _say(write_clip(folder / "preview.mp4", made.preview, made.maps.fps))
+
+
+def _render(options: argparse.Namespace, steps: Steps) -> None:
+    from .media import write_clip
+
+    maps = _maps(options, steps)
+    _say(write_clip(options.output, maps.normals, maps.fps))
+
+
+def _generate(options: argparse.Namespace, steps: Steps) -> None:
+    from .generator import generate
+    from .media import read_images, write_clip
+
+    pictures, _ = read_images(options.picture)
+    maps = _maps(options, steps)
+    with steps("generate") as progress:
+        video = generate(pictures[0] if len(pictures) == 1 else pictures, maps, seed=options.seed, progress=progress)
+    _say(write_clip(options.output, video, maps.fps))
+
+
+def _not_built(options: argparse.Namespace, steps: Steps) -> None:
+    raise ValueError(f"'{options.command}' is not built yet. `expportrait --help` lists the commands that are.")
+
+
+# --------------------------------------------------------------------------------------------- what they have in common
+
+
+def _say(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _model(options: argparse.Namespace) -> HeadModel:
+    from .body import load_head_model
+
+    return load_head_model(options.head_model, level=options.level)
+
+
+def _driver(path: Path, model: HeadModel, steps: Steps) -> SMPLXFit:
+    """The fit in a file, or of a picture or clip."""
+    from .fit import load_fit
+    from .media import is_picture_or_clip
+
+    return _tracked(path, model, steps, "track driver") if is_picture_or_clip(path) else load_fit(path, model)
+
+
+def _tracked(path: Path, model: HeadModel, steps: Steps, name: str) -> SMPLXFit:
+    from .fit import track
+    from .media import read_images
+
+    images, fps = read_images(path)
+    with steps(name) as progress:
+        return track(images, model, fps=fps or 25.0, progress=progress)
+
+
+def _maps(options: argparse.Namespace, steps: Steps) -> RenderedHead:
+    """The normals of a saved head that a driver moves."""
+    from .head import load_head
+    from .render import render_normals
+    from .transfer import transfer
+
+    head = load_head(options.head, None if options.head_model == "default" else _model(options))
+    driver = _driver(options.driver, head.model, steps)
+    with steps("transfer"):
+        motion = transfer(head, driver)
+    with steps("render") as progress:
+        return render_normals(motion, size=options.size, progress=progress)
+
+
+# --------------------------------------------------------------------------------------------------------- the options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="expportrait", description="One portrait picture and one driving performance become a portrait video."
+    )
+    parser.add_argument("--verbose", action="store_true", help="say more about what happens")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = _add(commands, "demo", _demo, "the whole walk on the built-in photo and performance")
+    demo.add_argument("-o", "--output", type=Path, default=Path("output/demo"), help="folder (default: %(default)s)")
+
+    fit = commands.add_parser("fit", help="inspect, convert or track a person's shape and motion")
+    of_fit = fit.add_subparsers(dest="fit_command", required=True, metavar="COMMAND")
+    inspect = _add(of_fit, "inspect", _fit_inspect, "say what a fit file holds")
+    inspect.add_argument("fit", type=Path, help="fit file")
+    convert = _add(of_fit, "convert", _fit_convert, "write a fit in this project's own format")
+    convert.add_argument("fit", type=Path, help="fit file")
+    convert.add_argument("output", type=Path, help="fit file to write (.npz)")
+    track = _add(of_fit, "track", _fit_track, "find the person in a picture or clip", model=True)
+    track.add_argument("images", type=Path, help="picture or clip")
+    track.add_argument("output", type=Path, help="fit file to write (.npz)")
+
+    personalize = _add(commands, "personalize", _personalize, "make the 3D head of a portrait", model=True, size=True)
+    personalize.add_argument("images", type=Path, help="picture, or clip of the person")
+    _output(personalize, "head file to write (.safetensors); the cropped picture goes beside it")
+
+    animate = _add(commands, "animate", _animate, "picture and driver to normals and preview", model=True, size=True)
+    animate.add_argument("images", type=Path, help="the portrait: a picture, or clip of the person")
+    _driver_argument(animate)
+    _output(animate, "folder to write into")
+
+    render = _add(commands, "render", _render, "head and driver to a clip of normals", model=True, size=True)
+    _head_argument(render)
+    _driver_argument(render)
+    _output(render, "clip to write (.mp4)")
+
+    generate = _add(commands, "generate", _generate, "picture, head and driver to a video", model=True, size=True)
+    generate.add_argument("picture", type=Path, help="the picture beside the head file, or its preview clip")
+    _head_argument(generate)
+    _driver_argument(generate)
+    generate.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    _output(generate, "clip to write (.mp4)")
+
+    for name in ("dataset", "train", "evaluate"):
+        _add(commands, name, _not_built, "not built yet").add_argument("ignored", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _add(commands, name: str, run, text: str, model: bool = False, size: bool = False) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    if model:
+        parser.add_argument("--head-model", default="default", help="'default', or a SMPL-X .npz file")
+        parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="how fine (default: %(default)s)")
+    if size:
+        parser.add_argument("--size", type=int, default=512, help="side of the pictures (default: %(default)s)")
+    return parser
+
+
+def _head_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("head", type=Path, help="head file that `personalize` has written")
+
+
+def _driver_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("driver", type=Path, help="the performance: a fit file or a clip")
+
+
+def _output(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-o", "--output", type=Path, required=True, help=text)

@@ -1,0 +1,261 @@
+"""Training the demo generator, in pieces: a run may stop after any step and goes on as if it had not.
+
+Half of the samples are in photo mode (a random other frame is the picture: the normals must do the work), half in
+preview mode. The network predicts x0; most samples start from pure noise, because one or two sampling steps are all
+that is ever taken.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from ..portable import VERSION, atomic_path, read_safetensors
+from ..types import Progress, no_progress
+from .clip_pool import ClipPool
+from .demo import PHOTO, PREVIEW, TEXT_DIM, DemoConfig, DemoGenerator, fold_pixels, unread
+from .fast_forward import fast_encode, fast_forward
+
+log = logging.getLogger(__name__)
+
+FORMAT = "expportrait.demo_training"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All our choice, not from the paper, except the dropouts' idea (see design of UniAnimate-DiT)."""
+
+    steps: int = 4000  # of the whole training; may be raised on resuming
+    frames_per_step: int = 16  # clips × frames
+    clip_lengths: tuple[int, ...] = (1, 2, 2, 4, 4, 8)  # one is drawn per step
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    decay: float = 0.4  # share of the steps over which the rate falls to 2 %
+    weight_decay: float = 0.01
+    ema: float = 0.998
+    preview_share: float = 0.5
+    drop_normals: float = 0.08
+    drop_picture: float = 0.08
+    pure_noise: float = 0.4  # share of steps at t = 1, the others are uniform from `lowest_time`
+    lowest_time: float = 0.45
+    person_weight: float = 1.0  # extra weight of the loss on head and hair
+    clip_gradient: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's data: videos in -1..1."""
+
+    video: Tensor  # [B, 3, T, S, S]
+    pictures: Tensor  # [B, 3, T, S, S] the photo on every frame, or the preview's frames
+    mode: Tensor  # [B] PHOTO or PREVIEW
+    normals: Tensor  # [B, 3, T, S, S]
+    reference_normals: Tensor  # [B, 3, S, S]
+    person: Tensor  # [B, 1, T, S, S] 0..1
+
+
+def draw_batch(pool: ClipPool, config: TrainConfig, random: torch.Generator) -> Batch:
+    """Random clips, frames, modes; mirrored and recoloured at random."""
+
+    def chance(probability: float) -> bool:
+        return bool(torch.rand((), generator=random) < probability)
+
+    length = config.clip_lengths[int(torch.randint(len(config.clip_lengths), (), generator=random))]
+    length = min(length, pool.previews.shape[1])
+    rows = []
+    for _ in range(max(1, config.frames_per_step // length)):
+        clip = int(torch.randint(len(pool), (), generator=random))
+        preview = chance(config.preview_share)
+        rows.append(_draw_clip(pool, clip, length, preview, random))
+    columns = [torch.stack(column) for column in zip(*rows, strict=True)]
+    video, pictures, mode, normals, reference_normals, person = columns
+    if chance(0.5):
+        colours = torch.randperm(3, generator=random)
+        video, pictures = video[:, colours], pictures[:, colours]
+    return Batch(video, pictures, mode, normals, reference_normals[:, :, 0], person)
+
+
+def _draw_clip(pool: ClipPool, clip: int, length: int, preview: bool, random: torch.Generator) -> tuple[Tensor, ...]:
+    frames = pool.pictures.shape[1]
+    first = 1 + int(torch.randint(frames - length, (), generator=random))
+    driven = torch.arange(first, first + length)
+    if preview:
+        reference, pictures = 0, pool.previews[clip, driven - 1]
+    else:
+        others = [i for i in range(frames) if not first <= i < first + length]
+        reference = others[int(torch.randint(len(others), (), generator=random))]
+        pictures = pool.pictures[clip, reference].expand(length, -1, -1, -1)
+    mirrored = bool(torch.rand((), generator=random) < 0.5)
+    both = torch.cat([driven, torch.tensor([reference])])
+    normals, coverage = pool.normals[clip, both], pool.coverage[clip, both]
+    columns = [
+        _video(pool.pictures[clip, driven], mirrored),
+        _video(pictures, mirrored),
+        torch.tensor(PREVIEW if preview else PHOTO),
+        _video(_mirror_x(normals, coverage) if mirrored else normals, mirrored),
+        _video(pool.person[clip, driven][..., None], mirrored) * 0.5 + 0.5,
+    ]
+    video, pictures, mode, normals, person = columns
+    return video, pictures, mode, normals[:, :-1], normals[:, -1:], person
+
+
+def _mirror_x(normals: Tensor, coverage: Tensor) -> Tensor:
+    """Encoded normals [T, S, S, 3] of the mirrored head, before the picture itself is mirrored."""
+    x = coverage.int() - normals[..., 0].int()
+    return torch.cat([x.clamp(0, 255).to(torch.uint8)[..., None], normals[..., 1:]], -1)
+
+
+def _video(pictures: Tensor, mirrored: bool) -> Tensor:
+    """uint8 [T, S, S, C] → [C, T, S, S] in -1..1."""
+    pictures = pictures.flip(2) if mirrored else pictures
+    return (pictures.float() / 127.5 - 1).permute(3, 0, 1, 2).contiguous()  # Conv3d is far slower on a permuted view
+
+
+def loss_of(model: DemoGenerator, batch: Batch, config: TrainConfig, random: torch.Generator) -> Tensor:
+    """Weighted squared error of the predicted x0."""
+
+    def keep(drop: float) -> Tensor:  # [B] 0 or 1
+        return (torch.rand(len(batch.video), generator=random) >= drop).float()
+
+    device = next(model.parameters()).device
+    target = fold_pixels(batch.video, model.config.fold)
+    noise = torch.randn(target.shape, generator=random)
+    # one time for the whole batch: fast_forward folds it into the weights
+    at_noise, between = torch.rand(2, generator=random).tolist()
+    time = 1.0 if at_noise < config.pure_noise else config.lowest_time + (1 - config.lowest_time) * between
+    noisy = ((1 - time) * target + time * noise).to(device)
+    pictures = batch.pictures * keep(config.drop_picture).reshape(-1, 1, 1, 1, 1)
+    condition = model.condition(pictures, batch.mode).to(device)
+    features = fast_encode(model.adapter, batch.normals.to(device), batch.reference_normals.to(device))
+    features = features.scaled(keep(config.drop_normals).to(device))
+    text = torch.zeros(1, 1, TEXT_DIM, device=device)
+    x0 = fast_forward(model.transformer, noisy, time, condition, features, text)
+    target = target.to(device)
+    weight = 1 + config.person_weight * fold_pixels(batch.person.expand(-1, 3, -1, -1, -1), model.config.fold)
+    return (weight.to(device) * (x0.float() - target) ** 2).mean()
+
+
+class Training:
+    """Model, optimiser, moving average and random numbers: everything that a checkpoint holds."""
+
+    def __init__(self, model: DemoGenerator, config: TrainConfig):
+        self.model, self.config, self.step, self.loss = model, config, 0, 0.0
+        self.random = torch.Generator().manual_seed(config.seed)
+        for name in unread(model.config):
+            model.transformer.get_parameter(name).requires_grad_(False)
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.optimiser = torch.optim.AdamW(
+            self.named.values(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+        )
+        self.average = {name: p.detach().clone() for name, p in self.named.items()}
+
+    def advance(self, batch: Batch) -> float:
+        """One optimiser step. Returns the loss."""
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * rate_at(self.step, config)
+        loss = loss_of(self.model, batch, config, self.random)
+        if not torch.isfinite(loss):
+            raise ValueError(f"The loss is {loss.item()} at step {self.step}. Resume with a lower learning rate.")
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_grad_norm_(self.named.values(), config.clip_gradient)
+        self.optimiser.step()
+        self.step += 1
+        keep = min(config.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.named.values()], 1 - keep)
+        smoothing = max(0.01, 1 / self.step)
+        self.loss += smoothing * (loss.item() - self.loss)
+        return loss.item()
+
+    def averaged(self) -> DemoGenerator:
+        """A copy of the model with the moving average of its weights."""
+        model = DemoGenerator(self.model.config)
+        model.load_state_dict({**self.model.state_dict(), **self.average})
+        return model.eval().requires_grad_(False)
+
+    def save(self, path: str | Path) -> None:
+        """Write the checkpoint."""
+        tensors = {"random": self.random.get_state()}
+        for name, p in self.named.items():
+            state = self.optimiser.state.get(p) or {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+            tensors |= {f"weight:{name}": p.detach(), f"average:{name}": self.average[name]}
+            tensors |= {f"first:{name}": state["exp_avg"], f"second:{name}": state["exp_avg_sq"]}
+        values = {"step": self.step, "loss": self.loss, "demo": asdict(self.model.config)}
+        header = {"format": FORMAT, "version": str(VERSION), "values": json.dumps(values)}
+        with atomic_path(path) as temporary:
+            save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=header)
+
+    def load(self, path: str | Path) -> None:
+        """Go on from a checkpoint.
+
+        Errors: ValueError when it is of another transformer.
+        """
+        tensors, values = read_safetensors(path, FORMAT)
+        if DemoConfig(**values["demo"]) != self.model.config:
+            raise ValueError(
+                f"{Path(path).name} was trained as {DemoConfig(**values['demo'])}, this run is {self.model.config}. "
+                f"Use the same sizes, or another output."
+            )
+        self.step, self.loss = values["step"], values["loss"]
+        self.random.set_state(tensors["random"])
+        with torch.no_grad():
+            for name, p in self.named.items():
+                p.copy_(tensors[f"weight:{name}"])
+                self.average[name].copy_(tensors[f"average:{name}"])
+                self.optimiser.state[p] = {
+                    "step": torch.tensor(float(self.step)),
+                    "exp_avg": tensors[f"first:{name}"].to(p),
+                    "exp_avg_sq": tensors[f"second:{name}"].to(p),
+                }
+
+
+def rate_at(step: int, config: TrainConfig) -> float:
+    """Share of the learning rate: a linear rise, a plateau, and a linear fall to 2 % at the end."""
+    falling = (config.steps - step) / max(1, config.decay * config.steps)
+    return max(0.02, min(1, (step + 1) / max(1, config.warmup), falling))
+
+
+def train_demo(
+    output: str | Path,  # the weights; the checkpoint lies beside it with `.training` in its name
+    pool: ClipPool,
+    minutes: float = 5.0,  # of this piece
+    config: TrainConfig | None = None,
+    demo: DemoConfig | None = None,
+    progress: Progress = no_progress,
+) -> Training:
+    """Train for some minutes, or to the last step; go on where the last piece stopped. Writes `output` each time.
+
+    Errors: ValueError when the clips have another size than the model, or the checkpoint is of another model.
+    """
+    config, demo, output = config or TrainConfig(), demo or DemoConfig(), Path(output)
+    if pool.pictures.shape[2] != demo.size:
+        raise ValueError(f"The clips are {pool.pictures.shape[2]} pixels wide, the model {demo.size}. Render others.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # the initial weights
+        model = DemoGenerator(demo)
+    training = Training(model, config)
+    checkpoint = output.with_suffix(".training" + output.suffix)
+    if checkpoint.is_file():
+        training.load(checkpoint)
+        log.info("Going on from step %d of %d.", training.step, config.steps)
+    deadline, model = time.monotonic() + 60 * minutes, training.model.train()
+    try:
+        while training.step < config.steps and time.monotonic() < deadline:
+            training.advance(draw_batch(pool, config, training.random))
+            progress(training.step, config.steps, None)
+            if training.step % 100 == 0:
+                log.info("Step %d of %d, loss %.4f", training.step, config.steps, training.loss)
+    finally:
+        training.save(checkpoint)
+    training.averaged().save(output)
+    return training

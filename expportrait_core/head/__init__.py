@@ -1,0 +1,12 @@
+"""Personalisation: the paper's objective, its optimiser, and the head that comes out.
+
+    head = personalize(model, fit, images, normals=normals)
+    head.save("actor.safetensors")
+    head = load_head("actor.safetensors")
+"""
+
+from .io import load_head
+from .personalize import personalize
+from .settings import DRAFT, FINE, STANDARD, PersonalizeSettings
+
+__all__ = ["DRAFT", "FINE", "STANDARD", "PersonalizeSettings", "load_head", "personalize"]

@@ -1,0 +1,165 @@
+"""Landmarks on the personalised surface, posed without posing the rest of the head.
+
+A landmark lies on a coarse triangle. With offsets the fine triangle under it matters, so it is looked up there; only
+the corners of those triangles are posed, about a twentieth of the mesh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..body.posing import pose_vertices
+from ..body.upsampling import build_upsampling
+from ..types import HeadModel, SMPLXFit
+
+OUTER_EYE_CORNERS = {"mediapipe478": (33, 263), "ibug68": (36, 45), "ibug51": (19, 28)}
+
+# Points that slide along the cheek when the head turns, because they follow its outline in the picture
+_FACE_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
+    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+CONTOURS = {"mediapipe478": _FACE_OVAL, "ibug68": tuple(range(17)), "ibug51": ()}
+
+
+@dataclass(frozen=True)
+class FittedLandmarks:
+    """What the pictures say, and the patch of surface that must agree with it."""
+
+    target: Tensor  # [F, L, 2] pixels
+    confidence: Tensor  # [F, L] 0 where a landmark is not to be used
+    patch: HeadModel  # level 0, only the vertices under the landmarks
+    vertices: Tensor  # [n] numbers of those vertices on the fine mesh
+    barycentric: Tensor  # [L, 3] on the patch's triangle of the same number
+    eye_corners: tuple[int, int]  # row numbers of the outer eye corners
+
+    def points(
+        self,
+        betas: Tensor,  # [B]
+        expression: Tensor,  # [F, E]
+        poses: Tensor,  # [F, 55, 3]
+        translation: Tensor,  # [F, 3]
+        offsets: Tensor | None,  # [F, n, 3] canonical, of `vertices`
+    ) -> Tensor:  # [F, L, 3]
+        """World positions of the landmarks, metres."""
+        posed = pose_vertices(self.patch, betas, expression, poses, translation, offsets)
+        return (posed[:, self.patch.faces] * self.barycentric[..., None]).sum(2)
+
+    def eye_distance(
+        self,
+        points: Tensor,  # [F, L, 3] world
+        pixels: Tensor,  # [F, L, 3] the same points as homogeneous pixel corners
+        focal: Tensor,  # [F] pixels
+    ) -> Tensor:  # [F]
+        """Distance of the outer eye corners in pixels, as seen from the front: a turned head is no smaller face."""
+        a, b = self.eye_corners
+        return focal * (points[:, a] - points[:, b]).norm(dim=-1) / pixels[:, [a, b], 2].mean(1)
+
+
+def fitted_landmarks(model: HeadModel, fit: SMPLXFit, contour_confidence: float) -> FittedLandmarks | None:
+    """The fit's landmarks on this model; None if the fit has none.
+
+    Raises:
+        ValueError: an unknown scheme, one that the model does not carry, more landmarks than the scheme has, NaN, or
+            eye corners that are not on the mesh.
+    """
+    if fit.landmarks is None:
+        return None
+    scheme, landmarks = _matching_scheme(model, fit)
+    embedding = model.landmarks[scheme]
+    if landmarks.shape[1] > len(embedding.triangles):
+        raise ValueError(
+            f"The fit has {landmarks.shape[1]} landmarks, the scheme '{scheme}' of the head model '{model.model_id}' "
+            f"has {len(embedding.triangles)}. Track the picture again with this head model."
+        )
+    confidence = landmarks[..., 2].clamp(0, 1) * fit.valid[:, None].to(landmarks)
+    confidence[:, [number for number in CONTOURS[scheme] if number < landmarks.shape[1]]] *= contour_confidence
+    if not torch.isfinite(confidence).all() or not torch.isfinite(landmarks[confidence > 0]).all():
+        raise ValueError("The fit's landmarks hold NaN or infinite values. Give those a confidence of 0.")
+
+    used = (embedding.triangles[: landmarks.shape[1]] >= 0).nonzero()[:, 0]
+    corners = [(used == number).nonzero().flatten().tolist() for number in OUTER_EYE_CORNERS[scheme]]
+    if not all(corners):
+        raise ValueError(
+            f"The outer eye corners of the scheme '{scheme}' are not on the head model '{model.model_id}', and errors "
+            f"are measured in their distance. Use a scheme whose eye corners lie on the mesh."
+        )
+    triangles, barycentric = on_fine_mesh(model, embedding.triangles[used], embedding.barycentric[used])
+    vertices, faces = torch.unique(model.fine_faces[triangles], return_inverse=True)
+    return FittedLandmarks(
+        target=torch.nan_to_num(landmarks[:, used, :2]),
+        confidence=confidence[:, used],
+        patch=surface_patch(model, vertices, faces),
+        vertices=vertices,
+        barycentric=barycentric,
+        eye_corners=(corners[0][0], corners[1][0]),
+    )
+
+
+def _matching_scheme(model: HeadModel, fit: SMPLXFit) -> tuple[str, Tensor]:
+    """The scheme to use and the landmarks in it. SMPL-X files carry only the inner 51 of iBUG's 68."""
+    scheme, landmarks = fit.landmark_scheme, fit.landmarks
+    if scheme == "ibug68" and "ibug68" not in model.landmarks and "ibug51" in model.landmarks:
+        scheme, landmarks = "ibug51", landmarks[:, 17:]
+    known = [name for name in OUTER_EYE_CORNERS if name in model.landmarks]
+    if scheme not in known:
+        raise ValueError(
+            f"The fit's landmarks are in the scheme '{fit.landmark_scheme}', the head model '{model.model_id}' has "
+            f"{', '.join(known) or 'none'}. Track the picture with one of those, or remove the fit's landmarks."
+        )
+    return scheme, landmarks
+
+
+def on_fine_mesh(
+    model: HeadModel,
+    triangles: Tensor,  # [L] coarse
+    barycentric: Tensor,  # [L, 3]
+) -> tuple[Tensor, Tensor]:
+    """The same points on fine triangles: their numbers [L] and barycentric coordinates [L, 3]."""
+    count = len(model.faces)
+    for _ in range(model.upsampling.level):
+        # the children of a triangle lie at its three corners and in its middle, in the order of build_upsampling
+        largest, child = barycentric.max(dim=1)
+        child = torch.where(largest >= 0.5, child, 3)
+        at_corner = 2 * barycentric - torch.nn.functional.one_hot(child, 4)[:, :3]
+        in_middle = 1 - 2 * barycentric[:, [2, 0, 1]]  # opposite corners: ab lies opposite c, bc opposite a
+        barycentric = torch.where((child == 3)[:, None], in_middle, at_corner)
+        triangles = triangles + child * count
+        count *= 4
+    return triangles, barycentric
+
+
+def surface_patch(
+    model: HeadModel,
+    vertices: Tensor,  # [n] fine vertex numbers
+    faces: Tensor,  # [T', 3] triangles of them, renumbered
+) -> HeadModel:
+    """Some fine vertices as a head model of its own at level 0: it poses exactly as they do in the whole."""
+    corners = model.faces[model.upsampling.triangles[vertices]]  # [n, 3]
+    weights = model.upsampling.barycentric[vertices]
+
+    def at_vertices(values: Tensor) -> Tensor:  # [V, ...] → [n, ...]
+        return torch.einsum("nc,nc...->n...", weights.to(values), values[corners])
+
+    pose_basis = model.pose_basis
+    if len(pose_basis):
+        per_vertex = pose_basis.unflatten(1, (-1, 3)).transpose(0, 1)  # [V, P, 3]
+        pose_basis = at_vertices(per_vertex).transpose(0, 1).flatten(1)
+    else:
+        pose_basis = pose_basis.new_zeros(0, 3 * len(vertices))
+    return model.replace(
+        template=at_vertices(model.template),
+        shape_basis=at_vertices(model.shape_basis),
+        expression_basis=at_vertices(model.expression_basis),
+        pose_basis=pose_basis.contiguous(),
+        skin_weights=at_vertices(model.skin_weights),
+        faces=faces,
+        parts=model.parts[corners[:, 0]],
+        facial_weight=at_vertices(model.facial_weight),
+        upsampling=build_upsampling(faces.cpu(), len(vertices), 0).to(faces.device),
+        landmarks={},
+        source_vertices=model.source_vertices[corners[:, 0]],
+    )

@@ -1,0 +1,167 @@
+"""What every travelling dataclass can do: move between devices, be written to a file, be read back.
+
+Files are safetensors: tensors by field name (`camera.intrinsics` for a nested dataclass), everything else as one
+JSON object in the header beside `format` and `version`. No pickle anywhere, and a file is written under a temporary
+name and then renamed, so a killed run leaves the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import typing
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+VERSION = 1
+Self = TypeVar("Self", bound="Portable")
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends without an error, removed otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_shape(owner: object, name: str, tensor: Tensor, *shape: int | str) -> None:
+    """Raise a sentence if `tensor` has another shape; a string in `shape` stands for any size."""
+    found = tuple(tensor.shape)
+    fits = len(found) == len(shape) and all(isinstance(s, str) or s == n for s, n in zip(shape, found, strict=True))
+    if not fits:
+        expected = ", ".join(str(s) for s in shape)
+        raise ValueError(f"{type(owner).__name__}.{name} has shape {list(found)}, expected [{expected}].")
+
+
+class Portable:
+    """Base of the frozen dataclasses in `types`. Fields with `metadata={"saved": False}` stay out of files."""
+
+    format: typing.ClassVar[str]
+
+    def to(self: Self, device: torch.device | str) -> Self:
+        """The same object with every tensor on `device`."""
+        moved = {f.name: _move(getattr(self, f.name), device) for f in dataclasses.fields(self)}
+        return dataclasses.replace(self, **moved)
+
+    def replace(self: Self, **changes: Any) -> Self:
+        """A copy with some fields changed; shapes are checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a safetensors file. Returns its path."""
+        tensors: dict[str, Tensor] = {}
+        values: dict[str, Any] = {}
+        _flatten(self, "", tensors, values)
+        header = {"format": self.format, "version": str(VERSION), "values": json.dumps(values, sort_keys=True)}
+        with atomic_path(path) as temporary:
+            # clones, because a slice and its whole may both be fields and safetensors refuses shared memory
+            save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata=header)
+        return Path(path)
+
+    @classmethod
+    def load(cls: type[Self], path: str | Path, **given: Any) -> Self:
+        """Read what `save` wrote. `given` supplies the fields that are not saved (a head's model).
+
+        Raises:
+            ValueError: not a file of this format, or a newer version of it.
+        """
+        tensors, values = read_safetensors(path, cls.format)
+        return _rebuild(cls, "", tensors, values, given)
+
+
+def read_safetensors(path: str | Path, expected_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON values of one of our safetensors files, after checking `format` and `version`."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}. Expected a file in the format '{expected_format}'.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Save it again.") from error
+    if header.get("format") != expected_format:
+        found = header.get("format", "no format entry")
+        raise ValueError(f"{path.name} has {found}, expected '{expected_format}'. Choose a file of that kind.")
+    if int(header.get("version", "0")) > VERSION:
+        raise ValueError(f"{path.name} is version {header['version']}, this release reads {VERSION}. Update the pack.")
+    return tensors, json.loads(header.get("values", "{}"))
+
+
+def _move(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, dict):
+        return {k: _move(v, device) for k, v in value.items()}
+    return value.to(device) if isinstance(value, Tensor | Portable) or hasattr(value, "to") else value
+
+
+def _saved_fields(cls: type) -> Iterator[tuple[str, type]]:
+    hints = typing.get_type_hints(cls)
+    for f in dataclasses.fields(cls):
+        if f.metadata.get("saved", True):
+            yield f.name, hints[f.name]
+
+
+def _flatten(obj: Portable, prefix: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    for name, _ in _saved_fields(type(obj)):
+        value, key = getattr(obj, name), prefix + name
+        if isinstance(value, Tensor):
+            tensors[key] = value
+        elif isinstance(value, Portable):
+            _flatten(value, key + ".", tensors, values)
+        elif isinstance(value, dict) and value and all(isinstance(v, Portable) for v in value.values()):
+            values[key] = list(value)
+            for k, v in value.items():
+                _flatten(v, f"{key}.{k}.", tensors, values)
+        elif value is not None:
+            values[key] = value
+
+
+def _portable_in(hint: Any) -> type[Portable] | None:
+    """The Portable class that a field's annotation names, alone, optional, or as the values of a dict."""
+    if isinstance(hint, type) and issubclass(hint, Portable):
+        return hint
+    return next((p for p in map(_portable_in, typing.get_args(hint)) if p), None)
+
+
+def _rebuild(cls: type[Self], prefix: str, tensors: dict, values: dict, given: dict[str, Any]) -> Self:
+    arguments = dict(given)
+    for name, hint in _saved_fields(cls):
+        key, inner = prefix + name, _portable_in(hint)
+        if name in given:
+            continue
+        if key in tensors:
+            arguments[name] = tensors[key]
+        elif inner and isinstance(values.get(key), list):
+            arguments[name] = {k: _rebuild(inner, f"{key}.{k}.", tensors, values, {}) for k in values[key]}
+        elif inner and any(k.startswith(key + ".") for k in (*tensors, *values)):
+            arguments[name] = _rebuild(inner, key + ".", tensors, values, {})
+        elif key in values:
+            value = values[key]
+            arguments[name] = tuple(value) if typing.get_origin(hint) is tuple else value
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ValueError(f"The file lacks a part of a {cls.__name__} ({error}). Save it again.") from error
+
+
+Progress = Callable[[int, int, Tensor | None], None]
+"""`progress(done, total, preview)`; preview is an [H, W, 3] picture or None. It may raise to cancel the work."""
+
+
+def no_progress(done: int, total: int, preview: Tensor | None) -> None:
+    """The default progress callback: does nothing."""

@@ -1,0 +1,16 @@
+"""Drawing meshes: who is seen where, what is seen there, and the normal maps that the generator takes.
+
+`visible_triangles` finds triangles, `interpolate` brings vertex attributes to their pixels differentiably,
+`render_mesh` draws one mesh, `render_normals` a whole motion.
+"""
+
+from .interpolate import interpolate, interpolate_reference
+from .mesh import MeshMaps, render_mesh
+from .normals import NORMALS_CONVENTION, MeshTopology, decode_normals, encode_normals, vertex_normals
+from .render import render_normals
+from .visibility import visible_triangles
+
+__all__ = [
+    "NORMALS_CONVENTION", "MeshMaps", "MeshTopology", "decode_normals", "encode_normals", "interpolate",
+    "interpolate_reference", "render_mesh", "render_normals", "vertex_normals", "visible_triangles",
+]  # fmt: skip

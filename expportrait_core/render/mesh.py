@@ -1,0 +1,77 @@
+"""A mesh seen by a camera: normals, depth, coverage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..types import Camera
+from .interpolate import interpolate
+from .normals import MeshTopology, unit, vertex_normals
+from .visibility import visible_triangles
+
+
+@dataclass(frozen=True)
+class MeshMaps:
+    """What a camera sees of a mesh. s is the supersampling."""
+
+    normals: Tensor  # [F, H, W, 3] unit, camera space: +x right, +y up, +z towards the viewer; 0 in the background
+    depth: Tensor  # [F, H, W] metres along the optical axis, mean of the covered samples; 0 in the background
+    mask: Tensor  # [F, H, W] coverage 0..1
+    ids: Tensor  # [F, s·H, s·W] int32 triangle seen by each sample, -1 in the background
+
+
+def render_mesh(
+    vertices: Tensor,  # [F, V, 3] world, metres
+    faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
+    camera: Camera,  # of the F frames
+    supersampling: int = 1,  # samples along each side of a pixel, averaged
+    topology: MeshTopology | None = None,  # of the faces; made here if not given
+) -> MeshMaps:
+    """Draw F frames of a mesh at the camera's picture size.
+
+    Normals and depth are differentiable with respect to the vertices, and to the camera, while the same triangles
+    are seen; the mask is not differentiable.
+
+    Raises:
+        ValueError: shapes that do not fit, or a mesh that comes within 1 cm of the camera.
+    """
+    if vertices.dim() != 3 or vertices.shape[-1] != 3 or len(vertices) != len(camera):
+        raise ValueError(
+            f"Found vertices {list(vertices.shape)} and {len(camera)} cameras, expected [F, V, 3] and F cameras."
+        )
+    if supersampling < 1:
+        raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along each side of a pixel.")
+    height, width = (side * supersampling for side in camera.image_size)
+    corners = camera.resized(height, width).project(vertices)
+    ids = visible_triangles(corners, faces, height, width)
+
+    normals = _to_camera(vertex_normals(vertices, faces, topology), camera)
+    depth = corners[..., 2:]
+    samples = interpolate(corners, torch.cat([normals, depth], -1), faces, ids)
+    samples = _box_filter(samples, supersampling)
+    mask = _box_filter((ids >= 0).to(samples.dtype)[..., None], supersampling)[..., 0]
+    depth = samples[..., 3] / torch.where(mask > 0, mask, 1)  # the background counts as 0 in the sum
+    return MeshMaps(unit(samples[..., :3], shortest=1e-6), depth, mask, ids)
+
+
+def _to_camera(
+    normals: Tensor,  # [F, V, 3] world
+    camera: Camera,
+) -> Tensor:
+    """Directions from the world to the camera, with y up and z towards the viewer (the camera's own y is down)."""
+    turned = normals @ camera.world_to_camera[:, :3, :3].transpose(1, 2)
+    return turned * turned.new_tensor([1, -1, -1])
+
+
+def _box_filter(
+    samples: Tensor,  # [F, s·H, s·W, C]
+    size: int,
+) -> Tensor:  # [F, H, W, C]
+    if size == 1:
+        return samples
+    samples = samples.unflatten(1, (-1, size)).unflatten(3, (-1, size))  # [F, H, s, W, s, C]
+    # a sum of slices, because on the CPU `mean` over these axes takes three times as long
+    return sum(samples[:, :, row, :, column] for row in range(size) for column in range(size)) / size**2

@@ -1,0 +1,159 @@
+"""Vertex normals, and normal maps as pictures: the one place that knows their convention."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+NORMALS_CONVENTION = "camera space, +x right, +y up, +z towards the viewer; n*0.5+0.5; background 0,0,0"
+"""Written into every file that depends on it."""
+
+NO_AREA = 1e-15  # m²; a shorter area vector has no direction. Our choice, not from the paper
+DARKEST_NORMAL = 0.366  # length of the encoded (-1, -1, -1)/√3, the unit normal nearest to black: (√3 - 1)/2
+
+
+@dataclass(frozen=True)
+class MeshTopology:
+    """Which triangles meet at which vertex, as sparse matrices of ones. Make it once per mesh with `of`.
+
+    Sums over a vertex's triangles are then one sparse product, several times faster than `index_add`.
+    """
+
+    faces: Tensor  # [T, 3] int64
+    num_vertices: int
+    vertex_faces: Tensor  # [V, T] CSR: sums what belongs to triangles
+    vertex_corners: Tensor  # [V, 3·T] CSR: sums what belongs to corners, all first corners before all second ones
+
+    @staticmethod
+    def of(
+        faces: Tensor,  # [T, 3] int64
+        num_vertices: int,
+    ) -> MeshTopology:
+        """The topology of a mesh, on the device of `faces`.
+
+        Raises:
+            ValueError: the faces name vertices that are not there.
+        """
+        if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0:
+            raise ValueError(f"The mesh has faces of shape {list(faces.shape)}, expected [T, 3] with T of at least 1.")
+        low, high = (int(v) for v in faces.aminmax())
+        if low < 0 or high >= num_vertices:
+            raise ValueError(f"The faces name vertices {low} to {high}, the mesh has {num_vertices}. Check the mesh.")
+        corner = torch.arange(3 * len(faces), device=faces.device)
+        rows = faces.t().reshape(-1)
+        return MeshTopology(
+            faces=faces,
+            num_vertices=num_vertices,
+            vertex_faces=_count_at(rows, corner % len(faces), num_vertices, len(faces)),
+            vertex_corners=_count_at(rows, corner, num_vertices, len(corner)),
+        )
+
+    def to(self, device: torch.device | str) -> MeshTopology:
+        """The same topology on `device`."""
+        moved = (m.to(device) for m in (self.vertex_faces, self.vertex_corners))
+        return MeshTopology(self.faces.to(device), self.num_vertices, *moved)
+
+
+def _count_at(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
+    """A CSR matrix of how often each place is named. Its indices are int32: the CPU need not convert them."""
+    places, counts = torch.unique(rows * width + columns, return_counts=True)
+    starts = torch.zeros(height + 1, dtype=torch.int32, device=rows.device)
+    starts[1:] = torch.bincount(torch.div(places, width, rounding_mode="floor"), minlength=height).cumsum(0)
+    columns = (places % width).to(torch.int32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(starts, columns, counts.float(), (height, width), check_invariants=True)
+
+
+def vertex_normals(
+    vertices: Tensor,  # [F, V, 3] metres
+    faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
+    topology: MeshTopology | None = None,  # of the same faces; made here if not given
+) -> Tensor:
+    """Unit normals, [F, V, 3]: the sum of the adjoining triangles' normals weighted by their areas.
+
+    Differentiable once. A vertex without triangles, or with triangles of no area, has the normal 0 and no gradient.
+
+    Raises:
+        ValueError: the topology is of another mesh.
+    """
+    if topology is None:
+        topology = MeshTopology.of(faces, vertices.shape[1])
+    if vertices.dim() != 3 or vertices.shape[1:] != (topology.num_vertices, 3) or len(faces) != len(topology.faces):
+        raise ValueError(
+            f"Found vertices {list(vertices.shape)} and {len(faces)} faces, the mesh topology is of "
+            f"{topology.num_vertices} vertices and {len(topology.faces)} faces. Make a MeshTopology of this mesh."
+        )
+    return unit(_AreaVectors.apply(vertices, topology))
+
+
+def unit(
+    vectors: Tensor,  # [..., 3]
+    shortest: float = NO_AREA,
+) -> Tensor:
+    """Vectors of length 1; shorter ones than `shortest` become 0, with no gradient instead of an infinite one."""
+    squared = sum(v * v for v in vectors.unbind(-1))[..., None]  # on the CPU half the time of a sum over three
+    long_enough = squared > shortest * shortest
+    return vectors * torch.where(long_enough, torch.where(long_enough, squared, 1).rsqrt(), 0)
+
+
+class _AreaVectors(torch.autograd.Function):
+    """Sum over each vertex's triangles of (b - a) × (c - a), twice the area times the normal. [F, V, 3]"""
+
+    @staticmethod
+    def forward(ctx, vertices: Tensor, topology: MeshTopology) -> Tensor:
+        rows = vertices.transpose(0, 1).contiguous()  # [V, F, 3], so that frames are columns of one product
+        a, b, c = (rows.index_select(0, corner) for corner in topology.faces.t())  # [T, F, 3]
+        ab, ac = b - a, c - a
+        ctx.topology = topology
+        ctx.save_for_backward(ab, ac)
+        return _sum(topology.vertex_faces, torch.linalg.cross(ab, ac)).transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        ab, ac = ctx.saved_tensors
+        rows = gradient.transpose(0, 1).contiguous()
+        g = sum(rows.index_select(0, corner) for corner in ctx.topology.faces.t())
+        for_b, for_c = torch.linalg.cross(ac, g), torch.linalg.cross(g, ab)
+        corners = torch.cat([-(for_b + for_c), for_b, for_c])  # [3T, F, 3]
+        return _sum(ctx.topology.vertex_corners, corners).transpose(0, 1), None
+
+
+def _sum(
+    matrix: Tensor,  # [V, N] CSR
+    values: Tensor,  # [N, F, 3]
+) -> Tensor:  # [V, F, 3]
+    if matrix.dtype != values.dtype:
+        matrix = matrix.to(values.dtype)
+    return (matrix @ values.reshape(len(values), -1)).view(-1, *values.shape[1:])
+
+
+def encode_normals(
+    normals: Tensor,  # [..., 3] unit, camera space, +x right, +y up, +z towards the viewer
+    mask: Tensor,  # [...] coverage 0..1
+) -> Tensor:
+    """The picture of normals in NORMALS_CONVENTION, [..., 3] in 0..1; half covered pixels are half as bright."""
+    return (normals * 0.5 + 0.5).clamp(0, 1) * mask[..., None].to(normals.dtype)
+
+
+def decode_normals(
+    picture: Tensor,  # [..., 3] in 0..1, in NORMALS_CONVENTION
+    mask: Tensor | None = None,  # [...] coverage 0..1; without it every pixel counts as covered or as background
+) -> Tensor:
+    """Unit normals from a picture, [..., 3], 0 in the background. The inverse of `encode_normals`.
+
+    Without `mask` the background is told by its darkness, since no unit normal is encoded darker than 0.366, and
+    partly covered pixels of an outline, which are mixed with black, come out bent towards (-1, -1, -1).
+    """
+    if mask is None:
+        covered = picture.norm(dim=-1, keepdim=True) > 0.5 * DARKEST_NORMAL
+    else:
+        mask = mask[..., None].to(picture.dtype)
+        covered = mask > 0
+        picture = picture / torch.where(covered, mask, 1)
+    return unit(torch.where(covered, picture * 2 - 1, 0), shortest=1e-6)

@@ -1,0 +1,91 @@
+"""The portrait square: stable, with the camera adjusted, and invertible."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from expportrait_core.body import landmark_points, pose_vertices
+from expportrait_core.fit import crop_portrait, fit_in_crop, landmark_error_percent, paste_back, plan_crop, track
+from expportrait_core.types import HeadModel, SMPLXFit
+
+
+@pytest.fixture(scope="module")
+def fit(astronaut: Tensor, coarse_head: HeadModel) -> SMPLXFit:
+    return track(astronaut, coarse_head)
+
+
+def test_face_takes_its_share_and_the_camera_follows(astronaut: Tensor, fit: SMPLXFit, coarse_head: HeadModel) -> None:
+    images, cropped, crop = crop_portrait(astronaut, fit, size=384)
+    assert images.shape == (1, 384, 384, 3) and cropped.image_size == (384, 384)
+    points = cropped.landmarks[0, :468, :2]
+    extent = (points.amax(0) - points.amin(0)).max() / 384
+    assert abs(float(extent) - 0.55) < 0.01
+    assert torch.allclose(landmark_error_percent(cropped, coarse_head), landmark_error_percent(fit, coarse_head), atol=1e-3)
+    again = track(images, coarse_head)  # the tracker finds in the crop what the crop's landmarks say
+    assert (again.landmarks[0, :468, :2] - points).norm(dim=-1).mean() < 4
+    assert 0 < float(crop.side) < 512
+
+
+def test_pasting_back_is_the_inverse(astronaut: Tensor, fit: SMPLXFit) -> None:
+    images, _, crop = crop_portrait(astronaut, fit, size=512)
+    back = paste_back(images, crop, astronaut)
+    assert (back - astronaut).abs().mean() < 1e-3 and (back - astronaut).abs().max() < 0.08
+    inverted = paste_back(1 - images, crop, astronaut[0])
+    x, y, side = *crop.corner[0].tolist(), float(crop.side[0])
+    centre = inverted[0, int(y + side / 2), int(x + side / 2)]
+    assert torch.allclose(centre, 1 - astronaut[0, int(y + side / 2), int(x + side / 2)], atol=0.05)
+    outside = torch.ones(512, 512, dtype=torch.bool)
+    outside[int(y) - 1 : int(y + side) + 2, int(x) - 1 : int(x + side) + 2] = False
+    assert torch.equal(inverted[0][outside], astronaut[0][outside])
+
+
+def test_one_square_serves_a_whole_video(astronaut: Tensor, fit: SMPLXFit) -> None:
+    images, _, crop = crop_portrait(astronaut, fit, size=128)
+    video = images.repeat(3, 1, 1, 1)
+    assert paste_back(video, crop, astronaut[0]).shape == (3, 512, 512, 3)
+    with pytest.raises(ValueError, match="3 new frames and 2 full pictures"):
+        paste_back(video, crop, astronaut.repeat(2, 1, 1, 1))
+    with pytest.raises(ValueError, match="cut out of 512x512"):
+        paste_back(video, crop, astronaut[0, :100])
+
+
+def moving(fit: SMPLXFit, frames: int) -> SMPLXFit:
+    """The face wanders to the right by 2 pixels a frame and trembles."""
+    many = fit.frames([0] * frames)
+    shift = torch.arange(frames)[:, None, None] * torch.tensor([2.0, 0.0])
+    tremble = 3 * torch.randn(frames, 1, 2, generator=torch.Generator().manual_seed(0))
+    pixels = many.landmarks[..., :2] + shift + tremble
+    return many.replace(landmarks=torch.cat([pixels, many.landmarks[..., 2:]], -1))
+
+
+def test_stability(fit: SMPLXFit) -> None:
+    clip = moving(fit, 40)
+    fixed, loose = plan_crop(clip, stability=1.0), plan_crop(clip, stability=0.0)
+    assert (fixed.corner == fixed.corner[0]).all() and (loose.side == loose.side[0]).all()
+    assert 40 < float(loose.corner[-1, 0] - loose.corner[0, 0]) < 80
+    assert (loose.corner[1:] - loose.corner[:-1])[:, 1].abs().max() < 1  # it does not tremble with the face
+
+
+def test_mesh_tells_where_the_face_is_without_landmarks(fit: SMPLXFit, coarse_head: HeadModel) -> None:
+    bare = fit.replace(landmarks=None, landmark_scheme=None)
+    with pytest.raises(ValueError, match="nothing tells where the face is"):
+        plan_crop(bare)
+    of_mesh, of_landmarks = plan_crop(bare, coarse_head), plan_crop(fit)
+    assert (of_mesh.corner - of_landmarks.corner).norm() < 8
+    assert abs(float(of_mesh.side - of_landmarks.side)) < 10
+
+
+def test_mesh_lands_on_the_same_place_in_the_crop(fit: SMPLXFit, coarse_head: HeadModel) -> None:
+    crop = plan_crop(fit, size=256)
+    vertices = pose_vertices(coarse_head, fit.betas, fit.expression, fit.poses, fit.translation)
+    points = landmark_points(vertices, coarse_head.faces, coarse_head.landmarks["ibug68"])
+    full, small = (c.project(points)[0] for c in (fit.camera, fit_in_crop(fit, crop).camera))
+    full, small = full[:, :2] / full[:, 2:], small[:, :2] / small[:, 2:]
+    assert torch.allclose(small, (full - crop.corner[0]) * 256 / crop.side[0], atol=1e-3)
+
+
+def test_wrong_pictures_are_refused(astronaut: Tensor, fit: SMPLXFit) -> None:
+    with pytest.raises(ValueError, match="Give the pictures that were tracked"):
+        crop_portrait(astronaut[:, :100], fit)

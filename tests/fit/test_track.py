@@ -1,0 +1,150 @@
+"""The tracker on real pictures, and on rendered landmarks whose truth is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from expportrait_core.body import landmark_points, pose_vertices
+from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
+from expportrait_core.fit.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
+from expportrait_core.fit.track import pinhole
+from expportrait_core.types import HEAD, JAW, NECK, HeadModel, SMPLXFit
+
+
+def lip_gap(points: Tensor) -> Tensor:
+    """Distance of the inner lips over the distance of the outer eye corners [F], of pixels [F, 478, 2]."""
+    return (points[:, 13] - points[:, 14]).norm(dim=-1) / (points[:, 33] - points[:, 263]).norm(dim=-1)
+
+
+def projected(fit: SMPLXFit, model: HeadModel) -> Tensor:
+    vertices = pose_vertices(model, fit.betas, fit.expression, fit.poses, fit.translation)
+    points = fit.camera.project(landmark_points(vertices, model.faces, model.landmarks["mediapipe478"]))
+    return points[..., :2] / points[..., 2:]
+
+
+def test_astronaut(astronaut: Tensor, coarse_head: HeadModel) -> None:
+    fit = track(astronaut, coarse_head)
+    assert float(landmark_error_percent(fit, coarse_head)) < 3
+    seen, drawn = lip_gap(fit.landmarks[..., :2]), lip_gap(projected(fit, coarse_head))
+    assert 0.8 < float(drawn / seen) < 1.25  # she shows her teeth
+    assert fit.betas.abs().max() < 3 and fit.expression.min() >= 0 and fit.expression.max() <= 1
+    depth = -(fit.translation[0, 2])
+    assert 0.5 < float(depth) < 3
+
+
+def test_clip_is_followed_and_its_blink_kept(single_face: tuple[Tensor, float], coarse_head: HeadModel) -> None:
+    images, fps = single_face
+    fit = track(images, coarse_head, fps=fps)
+    assert fit.valid.all() and fit.fps == fps
+    assert float(landmark_error_percent(fit, coarse_head).mean()) < 3
+    drawn, seen = projected(fit, coarse_head), fit.landmarks[..., :2]
+    gaps = torch.stack([lip_gap(seen), lip_gap(drawn)])
+    assert float(torch.corrcoef(gaps)[0, 1]) > 0.95  # the mouth opens where the picture's does
+    eye = [(p[:, 159] - p[:, 145]).norm(dim=-1) for p in (seen, drawn)]
+    assert 26 <= int(eye[1].argmin()) <= 28  # the blink
+    assert float(eye[1].min() / eye[1].median()) < 0.5
+    turn = (fit.poses[:, NECK] + fit.poses[:, HEAD]) * 180 / torch.pi
+    assert (turn[1:] - turn[:-1]).abs().max() < 3  # no frame jumps
+
+
+@pytest.fixture
+def truth(coarse_head: HeadModel) -> SMPLXFit:
+    """Six frames with a turning head, an opening jaw and a blink, seen as perfect landmarks."""
+    generator = torch.Generator().manual_seed(2)
+    rigid = torch.zeros(6, RIGID)
+    rigid[:, 0] = torch.linspace(-0.2, 0.25, 6)
+    rigid[:, 1] = torch.linspace(-0.5, 0.5, 6)
+    rigid[:, 2] = 0.1
+    rigid[:, 3:6] = torch.tensor([0.05, -0.68, -1.1])
+    rigid[:, 6] = torch.linspace(0, 0.3, 6)
+    expression = torch.zeros(6, 100)
+    expression[3, coarse_head.expression_names.index("eyeBlinkLeft")] = 1
+    expression[:, coarse_head.expression_names.index("mouthSmileLeft")] = 0.6
+    intrinsics = pinhole(1.5 * 640, 480, 640)
+    fit = fit_landmarks(torch.rand(6, 478, 3) * 50 + 100, (480, 640), coarse_head)  # any fit, for its camera
+    betas = 0.5 * torch.randn(40, generator=generator)
+    fit = fit.replace(betas=betas, expression=expression, poses=poses_from_rigid(rigid), translation=rigid[:, 3:6])
+    assert torch.equal(fit.camera.intrinsics[0], intrinsics)
+    pixels = projected(fit, coarse_head)
+    landmarks = torch.cat([pixels, torch.ones(6, 478, 1)], -1)
+    landmarks[:, 468:] = 0
+    return fit.replace(landmarks=landmarks)
+
+
+def test_known_pose_and_expression_come_back(truth: SMPLXFit, coarse_head: HeadModel) -> None:
+    fit = fit_landmarks(truth.landmarks, truth.image_size, coarse_head)
+    turn, wanted = (f.poses[:, HEAD] / 0.6 * 180 / torch.pi for f in (fit, truth))
+    assert (turn - wanted).norm(dim=1).max() < 4  # degrees; expression and shape share a little of a nod
+    assert (fit.translation - truth.translation).norm(dim=1).max() < 0.08  # depth is the weak direction
+    assert float(landmark_error_percent(fit, coarse_head).max()) < 0.6
+    opening = fit.poses[:, JAW, 0]
+    assert opening[-1] > 0.12 and opening[0] < 0.08
+    blink = fit.expression[:, [i for i, n in enumerate(coarse_head.expression_names) if n == "eyeBlinkLeft"]][:, 0]
+    assert blink[3] > 0.5 and int(blink.argmax()) == 3
+
+
+def test_frames_without_a_face_follow_their_neighbours(truth: SMPLXFit, coarse_head: HeadModel) -> None:
+    landmarks = truth.landmarks.clone()
+    landmarks[2] = 0
+    fit = fit_landmarks(landmarks, truth.image_size, coarse_head)
+    assert fit.valid.tolist() == [True, True, False, True, True, True]
+    between = (fit.poses[1, HEAD] + fit.poses[3, HEAD]) / 2
+    assert (fit.poses[2, HEAD] - between).norm() < 0.05
+    assert torch.isfinite(fit.expression).all()
+
+
+def test_outliers_do_not_pull_the_head_away(truth: SMPLXFit, coarse_head: HeadModel) -> None:
+    clean = fit_landmarks(truth.landmarks, truth.image_size, coarse_head)
+    landmarks = truth.landmarks.clone()
+    landmarks[:, 205, :2] += 60  # one cheek point is far off
+    spoiled = fit_landmarks(landmarks, truth.image_size, coarse_head)
+    assert (spoiled.poses[:, HEAD] - clean.poses[:, HEAD]).norm(dim=1).max() < 0.02
+
+
+def test_jacobians_of_the_rig(coarse_head: HeadModel, truth: SMPLXFit) -> None:
+    rig = LandmarkRig.of(coarse_head, "mediapipe478", 40)
+    intrinsics = truth.camera.intrinsics[0]
+    rigid = torch.zeros(1, RIGID)
+    rigid[0] = torch.tensor([0.1, 0.3, -0.1, 0.02, -0.66, -1.0, 0.2, 0.02])
+    betas, expression = truth.betas, truth.expression[:1]
+    pixels, by_rigid, by_expression, by_betas = rig.pixels_and_jacobians(betas, expression, rigid, intrinsics)
+    step = 1e-3
+
+    def moved(*, b: Tensor = betas, e: Tensor = expression, r: Tensor = rigid) -> Tensor:
+        return (rig.pixels_and_jacobians(b, e, r, intrinsics)[0] - pixels) / step
+
+    for k in range(RIGID):
+        assert (moved(r=rigid + step * torch.eye(RIGID)[k]) - by_rigid[..., k]).abs().max() < 6
+    for k in (8, 40):
+        assert (moved(e=expression + step * torch.eye(100)[k]) - by_expression[..., k]).abs().max() < 0.2
+    assert (moved(b=betas + step * torch.eye(40)[0]) - by_betas[..., 0]).abs().max() < 2  # joints move along
+
+
+def test_landmarks_as_points_stay_on_the_mesh(coarse_head: HeadModel, truth: SMPLXFit) -> None:
+    rig = LandmarkRig.of(coarse_head, "mediapipe478", 40)
+    rigid = torch.cat([truth.poses[:, HEAD] / 0.6, truth.translation, truth.poses[:, JAW, :2]], 1)
+    ours = rig.points(truth.betas, truth.expression, rigid)
+    vertices = pose_vertices(coarse_head, truth.betas, truth.expression, truth.poses, truth.translation)
+    mesh = landmark_points(vertices, coarse_head.faces, coarse_head.landmarks["mediapipe478"])
+    assert (ours - mesh).norm(dim=-1).max() < 2e-4
+
+
+def test_a_picture_without_a_face_gets_a_sentence(coarse_head: HeadModel) -> None:
+    with pytest.raises(ValueError, match="No face was found in the picture"):
+        track(torch.rand(1, 120, 160, 3), coarse_head)
+    with pytest.raises(ValueError, match="any of the 2 frames"):
+        fit_landmarks(torch.zeros(2, 478, 3), (100, 100), coarse_head)
+
+
+def test_a_model_without_landmarks_gets_a_sentence(coarse_head: HeadModel, truth: SMPLXFit) -> None:
+    with pytest.raises(ValueError, match="carries no landmarks"):
+        fit_landmarks(truth.landmarks, truth.image_size, coarse_head.replace(landmarks={}))
+
+
+def test_ibug_landmarks_serve_where_mediapipes_are_missing(truth: SMPLXFit, coarse_head: HeadModel) -> None:
+    sparse = coarse_head.replace(landmarks={"ibug68": coarse_head.landmarks["ibug68"]})
+    fit = fit_landmarks(truth.landmarks, truth.image_size, sparse)
+    assert float(landmark_error_percent(fit, sparse).max()) < 1
+    assert detect_landmarks(torch.zeros(1, 64, 64, 3)).shape == (1, 478, 3)

@@ -1,0 +1,127 @@
+"""The travelling dataclasses: what they check, and that writing and reading them is the identity."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from expportrait_core.portable import Portable, atomic_path
+from expportrait_core.types import (
+    Camera,
+    HeadCrop,
+    HeadModel,
+    HeadMotion,
+    PersonalizedHead,
+    RenderedHead,
+    SMPLXFit,
+    StoredOffsets,
+)
+
+
+def a_camera(frames: int = 2) -> Camera:
+    intrinsics = torch.tensor([[700.0, 0, 320], [0, 700, 180], [0, 0, 1]]).repeat(frames, 1, 1)
+    return Camera(intrinsics, torch.diag(torch.tensor([1.0, -1, -1, 1])).repeat(frames, 1, 1), (360, 640))
+
+
+def a_fit(frames: int = 2, **changes: object) -> SMPLXFit:
+    values = {
+        "betas": torch.randn(10), "expression": torch.rand(frames, 100), "poses": torch.randn(frames, 55, 3),
+        "translation": torch.randn(frames, 3), "camera": a_camera(frames), "expression_space": "arkit",
+        "model_id": "default-head", "landmarks": torch.rand(frames, 478, 3), "landmark_scheme": "mediapipe478",
+    }  # fmt: skip
+    return SMPLXFit(**{**values, **changes})
+
+
+def a_head(model: HeadModel) -> PersonalizedHead:
+    zeros = torch.zeros(model.num_vertices, 3)
+    return PersonalizedHead(model, torch.randn(10), zeros + 0.001, zeros.repeat(2, 1, 1), a_fit(), 1, "default-head",
+                            {"landmark_error_percent": 1.5})  # fmt: skip
+
+
+def same(a: object, b: object) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, Portable):
+        return all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    return a == b
+
+
+def test_writing_and_reading_is_the_identity(tmp_path: Path, head_model: HeadModel) -> None:
+    head = a_head(head_model)
+    motion = HeadMotion(head, torch.rand(2, 100), torch.randn(2, 55, 3), torch.randn(2, 3), a_camera(), 30.0, 1)
+    picture = torch.rand(2, 4, 4, 3)
+    things: list[tuple[Portable, dict]] = [
+        (a_camera(), {}), (a_fit(), {}), (a_fit(landmarks=None, landmark_scheme=None), {}), (head_model, {}),
+        (head, {"model": head_model}), (motion, {"head": head}),
+        (RenderedHead(picture, picture[:1], picture[..., 0], picture[..., 0], "camera"), {}),
+        (HeadCrop(torch.rand(2, 2), torch.rand(2), 512, (360, 640)), {}),
+        (StoredOffsets(torch.tensor([3, 5]), torch.rand(2, 2, 3), 9), {}),
+    ]  # fmt: skip
+    for number, (thing, given) in enumerate(things):
+        path = thing.save(tmp_path / f"{number}.safetensors")
+        assert same(thing, type(thing).load(path, **given)), type(thing).__name__
+
+
+def test_stored_offsets_are_dense_on_demand() -> None:
+    stored = StoredOffsets(torch.tensor([1, 3]), torch.ones(4, 2, 3), 5)
+    assert torch.equal(stored(1, 3).sum(-1), torch.tensor([[0.0, 3, 0, 3, 0]] * 2))
+
+
+def test_reading_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    path = a_camera().save(tmp_path / "camera.safetensors")
+    with pytest.raises(ValueError, match=r"expportrait\.camera, expected 'expportrait\.fit'"):
+        SMPLXFit.load(path)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        Camera.load(path)
+    with pytest.raises(ValueError, match="There is no file"):
+        Camera.load(tmp_path / "missing.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"poses": torch.zeros(2, 54, 3)}, r"poses has shape \[2, 54, 3\], expected \[2, 55, 3\]"),
+        ({"camera": a_camera(3)}, "2 frames and 3 cameras"),
+        ({"translation": torch.full((2, 3), torch.nan)}, "translation holds NaN"),
+        ({"expression": torch.zeros(0, 100), "poses": torch.zeros(0, 55, 3)}, "has no frames"),
+    ],
+)
+def test_a_fit_checks_itself(changes: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        a_fit(**changes)
+
+
+def test_a_head_of_another_model_is_refused(head_model: HeadModel, tmp_path: Path) -> None:
+    path = a_head(head_model).save(tmp_path / "head.safetensors")
+    with pytest.raises(ValueError, match="made with 'default-head' at level 1, the loaded head model is 'other'"):
+        PersonalizedHead.load(path, model=head_model.replace(model_id="other"))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_resized_camera_sees_the_same_view() -> None:
+    points = torch.tensor([[[0.1, 0.05, -1.0]]])
+    camera = a_camera(1)
+    x, y, w = camera.project(points)[0, 0]
+    half = camera.resized(180, 320).project(points)[0, 0]
+    assert torch.allclose(half[:2] / half[2], torch.stack([x, y]) / w / 2)
+    assert x / w > 320 and y / w < 180 and w == 1  # to the right, upwards, one metre in front
+
+
+def test_spaces_must_agree(head_model: HeadModel) -> None:
+    a_fit().require_space(head_model)
+    with pytest.raises(ValueError, match="in the space 'flame50'"):
+        a_fit(expression_space="flame50").require_space(head_model)
