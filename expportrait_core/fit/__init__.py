@@ -3,7 +3,7 @@
 from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
 from .fit_file import load_fit, save_fit
 from .landmarks import FaceBox, detect_faces, face_landmarks, largest_face, segment_person
-from .track import detect_landmarks, fit_landmarks, landmark_error_percent, track
+from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, track
 
 __all__ = [
     "FaceBox", "crop_portrait", "detect_faces", "detect_landmarks", "face_landmarks", "fit_in_crop", "fit_landmarks",

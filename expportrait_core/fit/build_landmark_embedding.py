@@ -1,4 +1,4 @@
-"""Find where the tracker's landmarks lie on the default head: render it, run the landmark network, cast the points back.
+"""Find where the tracker's landmarks lie on the default head: render it, detect them, cast them back.
 
     python -m expportrait_core.fit.build_landmark_embedding
 
@@ -130,7 +130,7 @@ def medoids(model: HeadModel, triangles: Tensor, barycentric: Tensor, facing: Te
 
 
 def iris_points(model: HeadModel) -> tuple[Tensor, Tensor]:
-    """MediaPipe's points 468..477 on the eyeballs: centre, then the four ends of the iris, right eye of the person first."""
+    """MediaPipe's points 468..477 on the eyeballs: centre, then the iris's four ends; the person's right eye first."""
     triangles, barycentric = [], []
     directions = torch.tensor([[0.0, 0], [1, 0], [0, 1], [-1, 0], [0, -1]])
     for joint, part, mirror in ((24, regions.RIGHT_EYEBALL, 1.0), (23, regions.LEFT_EYEBALL, 1.0)):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..body import landmark_points, pose_vertices, with_level
+from ..body.landmarks import SCHEMES
 from ..types import HeadCrop, HeadModel, SMPLXFit
 
 FACE_SHARE = 0.55  # of the square's side that the face takes, brows' upper edge of the oval to the chin
@@ -114,7 +115,8 @@ def paste_back(
             raise ValueError(f"There are {len(frames)} new frames and {count} {name}, expected 1 or {len(frames)}.")
     result = source.expand(len(frames), -1, -1, -1).clone()
     for index, frame in enumerate(frames):
-        _paste(result[index], frame, crop, min(index, len(crop.side) - 1), feather, None if mask is None else mask[index])
+        square = min(index, len(crop.side) - 1)
+        _paste(result[index], frame, crop, square, feather, None if mask is None else mask[index])
     return result
 
 
@@ -160,7 +162,7 @@ def _face_boxes(fit: SMPLXFit, model: HeadModel | None) -> tuple[Tensor, Tensor]
         fit.require_space(model)
         coarse = with_level(model, 0)
         vertices = pose_vertices(coarse, fit.betas, fit.expression, fit.poses, fit.translation)
-        embedding = next(iter(coarse.landmarks.values()))
+        embedding = next(coarse.landmarks[scheme] for scheme in SCHEMES if scheme in coarse.landmarks)
         projected = fit.camera.project(landmark_points(vertices, coarse.faces, embedding))
         points = projected[..., :2] / projected[..., 2:]
         seen = points.isfinite()

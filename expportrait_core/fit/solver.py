@@ -25,15 +25,16 @@ class Priors:
     jaw_side: float = 0.06
     temporal_rotation: float = 0.02  # radians, distance of a frame from the mean of its neighbours
     temporal_translation: float = 0.004  # metres
-    temporal_expression: float = 0.25
+    temporal_expression: float = 1.0  # multiplies ExpressionPrior.temporal
     outlier: float = 3.0  # residuals beyond this many standard deviations lose weight (Huber)
 
 
 @dataclass(frozen=True)
 class ExpressionPrior:
-    """Standard deviation and bounds of every expression column, as the head model's space wants them."""
+    """How far every expression column goes, and how fast, as the head model's space wants them."""
 
-    deviation: Tensor  # [E]
+    deviation: Tensor  # [E] standard deviation
+    temporal: Tensor  # [E] standard deviation of a frame from the mean of its neighbours
     lower: Tensor  # [E]
     upper: Tensor  # [E]
 
@@ -135,7 +136,7 @@ def _frame_priors(state: Solution, expression_prior: ExpressionPrior, priors: Pr
         temporal = torch.cat([
             torch.full((3,), priors.temporal_rotation), torch.full((3,), priors.temporal_translation),
             torch.full((2,), priors.temporal_rotation * 4),
-            priors.temporal_expression * torch.ones(values.shape[1] - RIGID),
+            priors.temporal_expression * expression_prior.temporal,
         ]).to(values)  # fmt: skip
         precision = precision + 1 / temporal**2
         gradient = gradient + (values - neighbours) / temporal**2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class TrainConfig:
     """All our choice, not from the paper, except the dropouts' idea (see design of UniAnimate-DiT)."""
 
     steps: int = 4000  # of the whole training; may be raised on resuming
-    frames_per_step: int = 16  # clips × frames
+    frames_per_batch: int = 8  # clips × frames
+    threads: int = 2  # batches of a step, one per thread; torch's own threads should then be one
     clip_lengths: tuple[int, ...] = (1, 2, 2, 4, 4, 8)  # one is drawn per step
     learning_rate: float = 1e-3
     warmup: int = 100
@@ -72,7 +74,7 @@ def draw_batch(pool: ClipPool, config: TrainConfig, random: torch.Generator) -> 
     length = config.clip_lengths[int(torch.randint(len(config.clip_lengths), (), generator=random))]
     length = min(length, pool.previews.shape[1])
     rows = []
-    for _ in range(max(1, config.frames_per_step // length)):
+    for _ in range(max(1, config.frames_per_batch // length)):
         clip = int(torch.randint(len(pool), (), generator=random))
         preview = chance(config.preview_share)
         rows.append(_draw_clip(pool, clip, length, preview, random))
@@ -158,16 +160,19 @@ class Training:
         )
         self.average = {name: p.detach().clone() for name, p in self.named.items()}
 
-    def advance(self, batch: Batch) -> float:
-        """One optimiser step. Returns the loss."""
+    def advance(self, batches: list[Batch]) -> float:
+        """One optimiser step on the mean of the batches' losses, each computed in its own thread. Returns the loss."""
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = config.learning_rate * rate_at(self.step, config)
-        loss = loss_of(self.model, batch, config, self.random)
+        seeds = torch.randint(2**62, (len(batches),), generator=self.random).tolist()
+        with ThreadPoolExecutor(len(batches)) as threads:
+            results = list(threads.map(self._gradients, batches, seeds))
+        loss = torch.stack([loss for loss, _ in results]).mean()
         if not torch.isfinite(loss):
             raise ValueError(f"The loss is {loss.item()} at step {self.step}. Resume with a lower learning rate.")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        for p, *parts in zip(self.named.values(), *(gradients for _, gradients in results), strict=True):
+            p.grad = sum(parts) / len(parts)
         clip_grad_norm_(self.named.values(), config.clip_gradient)
         self.optimiser.step()
         self.step += 1
@@ -176,6 +181,12 @@ class Training:
         smoothing = max(0.01, 1 / self.step)
         self.loss += smoothing * (loss.item() - self.loss)
         return loss.item()
+
+    def _gradients(self, batch: Batch, seed: int) -> tuple[Tensor, list[Tensor]]:
+        loss = loss_of(self.model, batch, self.config, torch.Generator().manual_seed(seed))
+        parameters = list(self.named.values())
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        return loss.detach(), [g if g is not None else torch.zeros_like(p) for g, p in zip(gradients, parameters)]
 
     def averaged(self) -> DemoGenerator:
         """A copy of the model with the moving average of its weights."""
@@ -251,7 +262,7 @@ def train_demo(
     deadline, model = time.monotonic() + 60 * minutes, training.model.train()
     try:
         while training.step < config.steps and time.monotonic() < deadline:
-            training.advance(draw_batch(pool, config, training.random))
+            training.advance([draw_batch(pool, config, training.random) for _ in range(config.threads)])
             progress(training.step, config.steps, None)
             if training.step % 100 == 0:
                 log.info("Step %d of %d, loss %.4f", training.step, config.steps, training.loss)

@@ -12,7 +12,7 @@ VERTICES, JOINTS = 10_475, 55
 
 
 def write_random_smplx(path: Path, seed: int = 0) -> Path:
-    """Write an `.npz` that `smplx` reads: a closed grid over a body-sized box, random bases, non-zero pose directions."""
+    """Write an `.npz` that `smplx` reads: a tube of a body's size, random bases, non-zero pose directions."""
     rng = np.random.default_rng(seed)
     rows, columns = 125, 84  # 10,500 grid points; the last 25 are left out
     v, u = np.divmod(np.arange(VERTICES), columns)
@@ -21,7 +21,8 @@ def write_random_smplx(path: Path, seed: int = 0) -> Path:
     template += rng.normal(0, 0.002, template.shape)
     cell = np.arange((rows - 1) * columns)
     right = cell - cell % columns + (cell + 1) % columns
-    faces = np.concatenate([np.stack([cell, right, cell + columns], 1), np.stack([right, right + columns, cell + columns], 1)])
+    upper, lower = (cell, right, cell + columns), (right, right + columns, cell + columns)
+    faces = np.concatenate([np.stack(upper, 1), np.stack(lower, 1)])
     faces = faces[(faces < VERTICES).all(axis=1)]
     weights = rng.random((VERTICES, JOINTS)) ** 8
     regressor = np.zeros((JOINTS, VERTICES))

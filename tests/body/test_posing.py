@@ -105,7 +105,8 @@ def test_turning_the_head_keeps_lengths_on_the_skull(head_model: HeadModel) -> N
 
 @pytest.mark.parametrize("scale", [0.0, 1e-4, 0.7, 3.0])
 def test_axis_angle_and_matrix_are_inverse(scale: float) -> None:
-    vector = scale * torch.nn.functional.normalize(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    direction = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    vector = scale * torch.nn.functional.normalize(direction, dim=1)
     matrix = axis_angle_to_matrix(vector)
     assert (matrix @ matrix.transpose(1, 2) - torch.eye(3)).abs().max() < 1e-5
     assert (matrix_to_axis_angle(matrix) - vector).abs().max() < 2e-5

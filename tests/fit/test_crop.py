@@ -22,7 +22,8 @@ def test_face_takes_its_share_and_the_camera_follows(astronaut: Tensor, fit: SMP
     points = cropped.landmarks[0, :468, :2]
     extent = (points.amax(0) - points.amin(0)).max() / 384
     assert abs(float(extent) - 0.55) < 0.01
-    assert torch.allclose(landmark_error_percent(cropped, coarse_head), landmark_error_percent(fit, coarse_head), atol=1e-3)
+    before, after = (landmark_error_percent(f, coarse_head) for f in (fit, cropped))
+    assert torch.allclose(before, after, atol=1e-3)
     again = track(images, coarse_head)  # the tracker finds in the crop what the crop's landmarks say
     assert (again.landmarks[0, :468, :2] - points).norm(dim=-1).mean() < 4
     assert 0 < float(crop.side) < 512
@@ -64,7 +65,7 @@ def test_stability(fit: SMPLXFit) -> None:
     clip = moving(fit, 40)
     fixed, loose = plan_crop(clip, stability=1.0), plan_crop(clip, stability=0.0)
     assert (fixed.corner == fixed.corner[0]).all() and (loose.side == loose.side[0]).all()
-    assert 40 < float(loose.corner[-1, 0] - loose.corner[0, 0]) < 80
+    assert 30 < float(loose.corner[-1, 0] - loose.corner[0, 0]) < 80
     assert (loose.corner[1:] - loose.corner[:-1])[:, 1].abs().max() < 1  # it does not tremble with the face
 
 

@@ -12,7 +12,7 @@ from expportrait_core.generator.train import TrainConfig, Training, draw_batch, 
 
 from .tiny import TINY
 
-CONFIG = TrainConfig(steps=6, frames_per_step=4, clip_lengths=(2,), warmup=1, learning_rate=3e-3)
+CONFIG = TrainConfig(steps=6, frames_per_batch=4, clip_lengths=(2,), warmup=1, learning_rate=3e-3)
 
 
 def pool(clips: int = 3, size: int = 16) -> ClipPool:
@@ -61,7 +61,7 @@ def test_steps_lower_the_loss_on_one_batch():
     torch.manual_seed(0)
     training = Training(DemoGenerator(TINY), replace(CONFIG, steps=1000, drop_normals=0, drop_picture=0, pure_noise=1))
     batch = draw_batch(pool(), CONFIG, training.random)
-    losses = [training.advance(batch) for _ in range(25)]
+    losses = [training.advance([batch]) for _ in range(25)]
     assert losses[-1] < 0.8 * losses[0]
 
 

@@ -185,12 +185,15 @@ def expression_prior(model: HeadModel) -> ExpressionPrior:
     used = model.expression_basis.abs().amax(dim=(0, 1)) > 0
     if model.expression_space != "arkit":
         bound = torch.where(used, 3.0, 0.0)
-        return ExpressionPrior(torch.ones(len(names)), -bound, bound)
+        return ExpressionPrior(torch.ones(len(names)), 0.5 * torch.ones(len(names)), -bound, bound)
     rare = ("mh:", "tongue", "eyeLook", "mouthClose", "jawForward", "cheekPuff")
     deviation = torch.tensor([0.12 if name.startswith(rare) else 0.4 for name in names])
     upper = torch.where(used, 1.0, 0.0)
     upper[[i for i, name in enumerate(names) if name.startswith(("tongue", "eyeLook"))]] = 0.0
-    return ExpressionPrior(deviation, torch.zeros(len(names)), upper)
+    # a blink comes and goes within three frames; everything else on a face is slower
+    quick = ("eyeBlink", "eyeSquint", "eyeWide", "mh:eye-")
+    temporal = torch.tensor([2.0 if name.startswith(quick) else 0.25 for name in names])
+    return ExpressionPrior(deviation, temporal, torch.zeros(len(names)), upper)
 
 
 def _scheme(model: HeadModel) -> tuple[str, list[int]]:
