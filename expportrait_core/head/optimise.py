@@ -56,7 +56,8 @@ def optimise(problem: Problem, start: Parameters, progress: Progress) -> Paramet
         around = neighbourhood(solvers["dynamic"].values, clip_sum / len(valid), frames, fit.valid)
         loss = evaluate(problem, parameters, frames, around).total(settings)
         before = parameters.dynamic.detach()
-        _step(solvers, parameters, loss, frames, factor=0.5 + 0.5 * math.cos(math.pi * step / total))
+        factor = 0.5 + 0.5 * math.cos(math.pi * step / total)
+        _step(solvers, parameters, loss, frames, factor, offsets_move=step >= settings.offsets_after * total)
         expression = solvers["expression"].values
         expression[frames] = torch.minimum(torch.maximum(expression[frames], lower[frames]), upper[frames])
         clip_sum += (solvers["dynamic"].values[frames] - before).sum(0, keepdim=True)
@@ -105,12 +106,13 @@ def _leaves(solvers: dict[str, Adam], frames: Tensor) -> Parameters:
     return Parameters(**{f.name: getattr(now, f.name).clone().requires_grad_() for f in fields(now)})
 
 
-def _step(solvers: dict[str, Adam], parameters: Parameters, loss: Tensor, frames: Tensor, factor: float) -> None:
+def _step(solvers: dict[str, Adam], parameters: Parameters, loss: Tensor, frames: Tensor, factor: float, offsets_move: bool) -> None:
     leaves = {name: getattr(parameters, name) for name in solvers}
     gradients = torch.autograd.grad(loss, list(leaves.values()))
     shared = torch.zeros(1, dtype=torch.int64, device=frames.device)
     for (name, solver), gradient in zip(solvers.items(), gradients, strict=True):
-        solver.step(shared if name in SHARED else frames, gradient, factor)
+        if offsets_move or name not in ("static", "dynamic"):
+            solver.step(shared if name in SHARED else frames, gradient, factor)
 
 
 def _batches(valid: Tensor, size: int, seed: int) -> Iterator[Tensor]:

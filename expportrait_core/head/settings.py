@@ -23,6 +23,7 @@ class PersonalizeSettings:
     steps: int = 300  # Adam steps; "a few hundred"
     passes: int = 40  # a clip gets more steps if any frame would be visited fewer times than this
     frames_per_step: int = 4  # frames of a clip drawn for each step
+    offsets_after: float = 0.2  # share of the steps in which betas, expression and pose explain what they can, alone
     seed: int = 0  # of the order of the frames
 
     # The two offset fields

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ..body import upsample
 from ..types import LEFT_EYE, RIGHT_EYE, HeadModel
 from .face import (
-    DETAIL_METRES,
     CoarseOperators,
     coarse_operators,
     face_coordinates,
@@ -29,6 +28,10 @@ from .face import (
 POSITION_UNIT = 0.1  # metres
 ANATOMY_UNIT = 0.6  # face coordinates per unit: an eye distance is about 0.06 m, so both encodings have one scale
 POOL_OCTAVES = 5
+OWN_UNITS = (0.005,) * 3 + (0.2,) * 3 + (0.2, 0.5, 1.0)
+"""How far people typically differ from the average face: metres, parts of a unit normal, millimetres at each of
+DETAIL_METRES. Without this the fold under an eye would drown in the height of the nose."""
+LARGEST_OWN = 4.0
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,9 @@ class NeutralFeatures:
     position: Tensor  # [H, n, 3] units of 0.1 m from between the eyes
     anatomy: Tensor  # [n, 3] place on the model's average face, the same for everybody
     normal: Tensor  # [H, n, 3]
-    detail: Tensor  # [H, n, 3] millimetres, see face.surface_detail
+    own: Tensor  # [H, n, 9] what is this person's own: position, normal and detail less the average face's, about 1
     weight: Tensor  # [n] facial weight, > 0
-    whole: Tensor  # [H, p, 12] position, anatomy, normal and detail of the head's coarse vertices
+    whole: Tensor  # [H, p, 12] anatomy and `own` of the head's coarse vertices
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class FaceLayout:
 
     vertices: Tensor  # [n] numbers of the facial vertices
     anatomy: Tensor  # [V, 3] coarse
+    average: Tensor  # [V, 9] position from between the eyes, normal and detail of the average face, coarse
     corners: Tensor  # [n, 3] coarse vertices around each facial vertex
     barycentric: Tensor  # [n, 3]
     weight: Tensor  # [n]
@@ -70,15 +74,17 @@ def face_layout(model: HeadModel) -> FaceLayout:
     """The facial vertices of a model at its upsampling level."""
     weight = upsample(model.facial_weight[:, None], model.faces, model.upsampling)[:, 0]
     vertices = (weight > 0).nonzero()[:, 0]
-    anatomy = face_coordinates(model.template, face_frame(model)) * ANATOMY_UNIT
+    frame, operators = face_frame(model), coarse_operators(model)
+    anatomy = face_coordinates(model.template, frame) * ANATOMY_UNIT
     return FaceLayout(
         vertices=vertices,
         anatomy=anatomy,
+        average=_shape(model.template[None], frame.origin[None], operators)[0],
         corners=model.faces[model.upsampling.triangles[vertices]],
         barycentric=model.upsampling.barycentric[vertices],
         weight=weight[vertices],
         head=head_vertices(model),
-        operators=coarse_operators(model),
+        operators=operators,
     )
 
 
@@ -93,20 +99,24 @@ def neutral_features(
     Normals and detail are taken on the coarse mesh and interpolated, so that a head looks the same to G at every
     upsampling level, and the midpoint subdivision's flat facets do not show in what it predicts.
     """
-    normals = vertex_normals(coarse, layout.operators)
-    detail = surface_detail(coarse, normals, layout.operators)
-    place = (coarse - eyes[:, None]) / POSITION_UNIT
-    fine_place = _at(layout, place) if positions is None else (positions - eyes[:, None]) / POSITION_UNIT
-    head = layout.head
-    anatomy = layout.anatomy[head].expand(len(coarse), -1, -1)
+    shape = _shape(coarse, eyes, layout.operators)
+    own = ((shape - layout.average) / torch.tensor(OWN_UNITS).to(shape)).clamp(-LARGEST_OWN, LARGEST_OWN)
+    position = _at(layout, coarse) if positions is None else positions
+    anatomy = layout.anatomy[layout.head].expand(len(coarse), -1, -1)
     return NeutralFeatures(
-        position=fine_place,
+        position=(position - eyes[:, None]) / POSITION_UNIT,
         anatomy=_at(layout, layout.anatomy),
-        normal=nn.functional.normalize(_at(layout, normals), dim=-1),
-        detail=_at(layout, detail),
+        normal=nn.functional.normalize(_at(layout, shape[..., 3:6]), dim=-1),
+        own=_at(layout, own),
         weight=layout.weight,
-        whole=torch.cat([place[:, head], anatomy, normals[:, head], detail[:, head]], -1),
+        whole=torch.cat([anatomy, own[:, layout.head]], -1),
     )
+
+
+def _shape(coarse: Tensor, eyes: Tensor, operators: CoarseOperators) -> Tensor:
+    """Position in metres, normal and detail in millimetres of coarse vertices [H, V, 9]."""
+    normals = vertex_normals(coarse, operators)
+    return torch.cat([coarse - eyes[:, None], normals, surface_detail(coarse, normals, operators)], -1)
 
 
 def _at(layout: FaceLayout, values: Tensor) -> Tensor:
@@ -158,11 +168,9 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.position_octaves, self.anatomy_octaves, self.largest = position_octaves, anatomy_octaves, largest
-        # millimetres of detail reach 10 and more where the nose stands out
-        self.detail_scale = 0.3
-        whole = 3 * (1 + 2 * POOL_OCTAVES) + 3 + 3 + len(DETAIL_METRES)
+        whole = 3 * (1 + 2 * POOL_OCTAVES) + len(OWN_UNITS)
         self.pool = nn.Sequential(nn.Linear(whole, 64), nn.ReLU(), nn.Linear(64, pooled))
-        inputs = 3 * (2 + 2 * position_octaves + 2 * anatomy_octaves) + 3 + len(DETAIL_METRES)
+        inputs = 3 * (2 + 2 * position_octaves + 2 * anatomy_octaves) + 3 + len(OWN_UNITS)
         sizes = [inputs] + [width] * layers
         self.first = nn.ModuleList(nn.Linear(sizes[k], sizes[k + 1]) for k in range(joins_at + 1))
         self.from_pool = nn.Linear(2 * pooled, width, bias=False)
@@ -174,9 +182,8 @@ class Decoder(nn.Module):
 
     def pooled_code(self, whole: Tensor) -> Tensor:
         """Mean and maximum over the whole neutral [H, 2P]."""
-        place, anatomy, normal, detail = whole.split([3, 3, 3, whole.shape[-1] - 9], -1)
-        seen = torch.cat([octaves(anatomy, POOL_OCTAVES), place, normal, detail * self.detail_scale], -1)
-        values = self.pool(seen)
+        anatomy, own = whole[..., :3], whole[..., 3:]
+        values = self.pool(torch.cat([octaves(anatomy, POOL_OCTAVES), own], -1))
         return torch.cat([values.mean(1), values.amax(1)], -1)
 
     def prepare(self, features: NeutralFeatures) -> PreparedHead:
@@ -184,7 +191,7 @@ class Decoder(nn.Module):
         heads = len(features.position)
         anatomy = octaves(features.anatomy, self.anatomy_octaves).expand(heads, -1, -1)
         seen = [octaves(features.position, self.position_octaves), anatomy, features.normal]
-        hidden = torch.cat([*seen, features.detail * self.detail_scale], -1)
+        hidden = torch.cat([*seen, features.own], -1)
         for number, layer in enumerate(self.first):
             hidden = layer(hidden)
             if number == 0:

@@ -94,9 +94,9 @@ def _cross2(a: Tensor, b: Tensor) -> Tensor:
 
 
 def head_vertices(model: HeadModel) -> Tensor:
-    """Numbers of the coarse vertices of skull, face and ears [n]: what a person's age and build are read from."""
+    """Numbers of the coarse vertices of skull and face [n]: what a person's age and build are read from."""
     rigid = model.skin_weights[:, HEAD] + model.skin_weights[:, JAW] > 0.5
-    return (rigid & (_skin(model) | (model.parts == regions.EARS))).nonzero()[:, 0]
+    return (rigid & _skin(model)).nonzero()[:, 0]
 
 
 @dataclass(frozen=True)
