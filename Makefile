@@ -15,7 +15,7 @@ demo: $(READY)
 	$(VENV)/bin/python -m expportrait_core demo
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench: $(READY)
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script"; done

@@ -6,8 +6,10 @@ Errors in what the user gave are one sentence and exit code 2. Nothing heavy is 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0, or 2 with a sentence on stderr."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    if not options.verbose:
+        warnings.simplefilter("ignore")  # of libraries; what we have to say is logged
     try:
         options.run(options, Steps(sys.stderr))
     except ValueError as error:
@@ -109,6 +113,29 @@ def _generate(options: argparse.Namespace, steps: Steps) -> None:
     with steps("generate") as progress:
         video = generate(pictures[0] if len(pictures) == 1 else pictures, maps, seed=options.seed, progress=progress)
     _say(write_clip(options.output, video, maps.fps))
+
+
+def _train_generator(options: argparse.Namespace, steps: Steps) -> None:
+    from .generator.clip_pool import load_pool, render_pool
+    from .generator.demo import DemoConfig
+    from .generator.train import train_demo
+
+    size, folder = DemoConfig().size, options.clips
+    with steps("render clips") as progress:
+        render_pool(folder, options.num_clips, size, options.workers, progress)
+    with steps("train") as progress:
+        train_demo(options.output, load_pool(folder, size), options.minutes, progress=progress)
+    _say(options.output)
+
+
+def _train_transfer(options: argparse.Namespace, steps: Steps) -> None:
+    from .transfer import train_transfer
+
+    with steps("train") as progress:
+        model = train_transfer(options.output, options.steps, options.minutes, options.seed, progress=progress,
+                               resume=options.resume)  # fmt: skip
+    _say(options.output)
+    _say(json.dumps(model.report))
 
 
 def _not_built(options: argparse.Namespace, steps: Steps) -> None:
@@ -204,7 +231,22 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
     _output(generate, "clip to write (.mp4)")
 
-    for name in ("dataset", "train", "evaluate"):
+    train = commands.add_parser("train", help="train the small models that ship with this package")
+    of_train = train.add_subparsers(dest="model", required=True, metavar="MODEL")
+    transfer = _add(of_train, "transfer", _train_transfer, "the transfer model, on a made-up population")
+    transfer.add_argument("--steps", type=int, default=6000, help="of the whole training (default: %(default)s)")
+    transfer.add_argument("--minutes", type=float, help="stop earlier; --resume goes on (default: no limit)")
+    transfer.add_argument("--resume", action="store_true", help="go on where a run into the same output stopped")
+    transfer.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
+    _output(transfer, "checkpoint to write; the state to resume from lies beside it")
+    generator = _add(of_train, "generator", _train_generator, "the demo generator, on rendered heads, in pieces")
+    generator.add_argument("--clips", type=Path, required=True, help="folder of rendered clips; missing ones are made")
+    generator.add_argument("--num-clips", type=int, default=2000, help="how many (default: %(default)s)")
+    generator.add_argument("--workers", type=int, default=1, help="processes that render (default: %(default)s)")
+    generator.add_argument("--minutes", type=float, default=5.0, help="of this piece (default: %(default)s)")
+    _output(generator, "weights to write; the checkpoint to go on from lies beside them")
+
+    for name in ("dataset", "evaluate"):
         _add(commands, name, _not_built, "not built yet").add_argument("ignored", nargs=argparse.REMAINDER)
     return parser
 

@@ -65,12 +65,15 @@ class Clip:
     coverage: Tensor  # [1 + F, S, S] of the normals
     person: Tensor  # [1 + F, S, S] coverage with hair
     motion: HeadMotion  # the F driving frames
+    photo: Tensor  # [2S, 2S, 3] frame 0 before it was shrunk
+    photo_mask: Tensor  # [2S, 2S]
 
     def preview(self) -> Tensor:  # [F, S, S, 3] in 0..1
-        """The photo preview of the driving frames from frame 0."""
-        from .preview import photo_preview
+        """The photo preview of the driving frames, made large and then shrunk, as it is in use."""
+        from .preview import photo_preview  # it draws on the fit step, which reading a pool does not need
 
-        return photo_preview(self.pictures[0], self.motion)
+        pictures, _ = photo_preview(self.photo, self.motion, self.photo_mask, size=len(self.photo))
+        return _shrink(pictures)
 
 
 def random_clip(seed: int, source: ClipSource, frames: int = FRAMES) -> Clip:
@@ -81,12 +84,13 @@ def random_clip(seed: int, source: ClipSource, frames: int = FRAMES) -> Clip:
     behind = background(rng, source.pictures, source.size * SUPERSAMPLING)
     everything = _with_reference(motion)
     maps = render_normals(everything, source.size, SUPERSAMPLING, chunk=frames + 1)
-    pictures, person = _draw(everything, look, behind, source)
-    return Clip(pictures, maps.normals, maps.mask, person, motion)
+    samples, covered = _draw(everything, look, behind, source)
+    pictures, person = _shrink(samples), _shrink(covered[..., None])[..., 0]
+    return Clip(pictures, maps.normals, maps.mask, person, motion, samples[0], covered[0])
 
 
 def _draw(motion: HeadMotion, look: Look, behind: Tensor, source: ClipSource) -> tuple[Tensor, Tensor]:
-    """Pictures [F, S, S, 3] and coverage [F, S, S] of the person with hair and clothes."""
+    """Samples [F, 2S, 2S, 3] and coverage [F, 2S, 2S] of the person with hair and clothes."""
     model, side = source.model, source.size * SUPERSAMPLING
     vertices = pose_vertices(
         model, motion.head.betas, motion.expression, motion.poses, motion.translation,
@@ -102,7 +106,7 @@ def _draw(motion: HeadMotion, look: Look, behind: Tensor, source: ClipSource) ->
     face_parts = torch.from_numpy(source.atlas.face_parts)
     parts = torch.where(ids >= 0, face_parts[ids.long().clamp(min=0)], -1)
     colours = shade(seen[..., :7], torch.nn.functional.normalize(seen[..., 7:], dim=-1), parts, look, behind)
-    return _shrink(colours), _shrink((ids >= 0).float()[..., None])[..., 0]
+    return colours, (ids >= 0).float()
 
 
 def _shrink(samples: Tensor) -> Tensor:
@@ -169,10 +173,10 @@ def _random_poses(rng: Random, calm: bool = False) -> Tensor:  # [55, 3]
 
 
 def _random_camera(rng: Random, model: HeadModel, betas: Tensor, size: int) -> Camera:
-    """A camera in front of the head; the picture is 0.28 to 0.48 m high where the head is."""
+    """A camera in front of the head; the picture is 0.23 to 0.38 m high, around what `crop_portrait` cuts."""
     joint = model.joint_template[HEAD] + model.joint_shape_basis[HEAD, :, : len(betas)] @ betas
     centre = joint + torch.tensor([0.0, 0.03, 0.08])
-    high, distance = math.exp(rng.uniform(math.log(0.28), math.log(0.48))), rng.uniform(0.6, 2.5)
+    high, distance = math.exp(rng.uniform(math.log(0.23), math.log(0.38))), rng.uniform(0.6, 2.5)
     angles = rng.normal(0, 0.07, 3)
     rotation = torch.from_numpy(_rotation(angles)).float() @ torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     world_to_camera = torch.eye(4)[None].clone()

@@ -29,6 +29,8 @@ NATIVE_PREFIX = "diffusion_model."
 TEXT_DIM = 4096
 PHOTO, PREVIEW = 0.0, 1.0  # value of the mask channels: Wan's 1 is "this frame is given"
 ANCHOR = 40.0  # see initialise_as_copy
+NEIGHBOURS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (-1, -1), (0, 0))  # see look_nearby
+SHARP_PAIRS, SHARPNESS = 5, 1.5  # rotary pairs fast enough to tell neighbours apart, and their weight
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,8 @@ class DemoConfig:
     size: int = 64  # side of the square pictures it was trained on, pixels
     fold: int = 2  # pixels per side of one latent
     heads: int = 2  # of width 128, which ComfyUI's loader assumes
-    layers: int = 6
+    layers: int = 4
     ffn_dim: int = 768
-    window: int = 8  # frames per forward in generate()
-    overlap: int = 2
 
     @property
     def latent_channels(self) -> int:
@@ -100,6 +100,17 @@ class DemoGenerator(nn.Module):
         )
         self.adapter = ExpPortraitAdapter(config.adapter)
         initialise_as_copy(self.transformer, config)
+        self._open_adapter()
+
+    @torch.no_grad()
+    def _open_adapter(self) -> None:
+        """Random last layers: trained together with the transformer, the adapter need not start at zero.
+
+        The normals enter beside the picture's values, not on top of them.
+        """
+        pose, reference = self.adapter.dwpose_embedding[-1], self.adapter.randomref_embedding_pose[-1]
+        nn.init.normal_(pose.weight[8 * self.config.latent_channels : -2], std=0.05)
+        nn.init.normal_(reference.weight[:MASK_CHANNELS], std=0.05)
 
     def condition(
         self,
@@ -206,7 +217,10 @@ def initialise_as_copy(transformer: nn.Module, config: DemoConfig) -> None:
         layer.weight.mul_(0.1)
         layer.bias.zero_()
     embedder.time_embedder.linear_2.weight.zero_()
-    for block in transformer.blocks:
+    for number, block in enumerate(transformer.blocks):
+        look_nearby(
+            block.attn1, [NEIGHBOURS[(number * config.heads + h) % len(NEIGHBOURS)] for h in range(config.heads)]
+        )
         block.scale_shift_table.zero_()
         block.scale_shift_table[:, [1, 4]] = spread - 1  # undo the anchors' part of the layer norm
         block.scale_shift_table[:, [2, 5]] = 1  # gates
@@ -215,6 +229,27 @@ def initialise_as_copy(transformer: nn.Module, config: DemoConfig) -> None:
         for layer in (block.attn1.to_out[0], block.attn2.to_out[0], block.ffn.net[2]):
             layer.weight.zero_()
             layer.bias.zero_()
+
+
+@torch.no_grad()
+def look_nearby(attention: nn.Module, offsets: list[tuple[int, int]]) -> None:
+    """Let each head begin by looking at the token that lies `offsets` (down, right) from its own.
+
+    Moving a picture by some pixels is what the demo has to learn, and from attention to everything that takes long.
+    Rotary embedding turns pair j of an axis by θ_j per token, so a constant query and key, the query turned by -θ_j
+    times the offset, match best at that offset.
+    """
+    axes = (44, 42, 42)  # Wan's share of a head's 128 entries for time, height, width
+    for h, offset in enumerate(offsets):
+        for axis, shift in ((1, offset[0]), (2, offset[1])):
+            first = 128 * h + sum(axes[:axis])
+            theta = 10000 ** (-torch.arange(0, axes[axis], 2)[:SHARP_PAIRS] / axes[axis])
+            even = first + 2 * torch.arange(SHARP_PAIRS)
+            for layer, turn in ((attention.to_q, theta * shift), (attention.to_k, 0 * theta)):
+                layer.bias[even] = 2 * turn.cos()
+                layer.bias[even + 1] = 2 * turn.sin()
+            for norm in (attention.norm_q, attention.norm_k):
+                norm.weight[first : first + 2 * SHARP_PAIRS] = SHARPNESS
 
 
 def resize_pictures(pictures: Tensor, height: int, width: int) -> Tensor:

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from ..types import Progress, RenderedHead, no_progress
-from .adapter import CONVENTION
 from .demo import PHOTO, PREVIEW, DemoGenerator, load_demo, resize_pictures, unfold_pixels
 from .sampling import euler, flow_sigmas
 
 STEPS = 1  # our choice: an x0 network is at its best from pure noise
+WINDOW, OVERLAP = 4, 1  # frames, our choice: the demo was trained on clips of up to four
 
 
 @torch.no_grad()
@@ -21,6 +21,8 @@ def generate(
     steps: int = STEPS,
     seed: int = 0,
     strength: float = 1.0,
+    window: int = WINDOW,  # frames per forward
+    overlap: int = OVERLAP,  # frames that neighbouring windows share
     progress: Progress = no_progress,
 ) -> Tensor:  # [F, h, w, 3] in 0..1, about 64 pixels wide with the shipped demo
     """A portrait video from a picture and the normals that drive it (§ "DiT video generator").
@@ -31,18 +33,18 @@ def generate(
     """
     frames = len(maps.normals)
     pictures, mode = _pictures_and_mode(picture, frames)
-    _require_convention(maps)
     model = model or load_demo()
+    _require_convention(maps, model.adapter.config.convention)
     config, device = model.config, maps.normals.device
     height, width = demo_size(maps.normals.shape[1], maps.normals.shape[2], model)
     model.to(device)
 
     reference = _to_video(maps.reference_normals, height, width)[:, :, 0]
-    features = model.adapter.encode(_to_video(maps.normals, height, width), reference, chunk=4 * config.window)
+    features = model.adapter.encode(_to_video(maps.normals, height, width), reference, chunk=8 * window)
     features = features.scaled(strength)
     video = _to_video(pictures.to(device), height, width)
     condition = model.condition(video.expand(-1, -1, frames, -1, -1), mode)  # the photo stands on every frame
-    spans = windows(frames, config.window, config.overlap)
+    spans = windows(frames, window, overlap)
     random = torch.Generator().manual_seed(seed)
     shape = (1, config.latent_channels, frames, height // config.fold, width // config.fold)
     noise = torch.randn(shape, generator=random).to(device)
@@ -96,10 +98,10 @@ def _pictures_and_mode(picture: Tensor, frames: int) -> tuple[Tensor, float]:
     return pictures, PREVIEW
 
 
-def _require_convention(maps: RenderedHead) -> None:
-    if maps.convention != CONVENTION:
+def _require_convention(maps: RenderedHead, expected: str) -> None:
+    if maps.convention != expected:
         raise ValueError(
-            f"The normals are in the convention '{maps.convention}', the generator was trained on '{CONVENTION}'. "
+            f"The normals are in the convention '{maps.convention}', the generator was trained on '{expected}'. "
             f"Render them with Render Normals in camera space."
         )
 

@@ -17,7 +17,7 @@ from .objective import Terms
 from .offsets import OffsetField
 from .settings import PersonalizeSettings
 from .sparse import SparseMatrix
-from .targets import DenseTargets, eroded
+from .targets import DenseTargets, View, eroded
 
 JOINTS = [NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE]
 """Joints whose rotation is refined, in the order of `Parameters.rotations`."""
@@ -34,12 +34,13 @@ class Problem:
     landmarks: FittedLandmarks | None
     eye_distance: Tensor | None  # [F] pixels, of the tracker's fit
     targets: DenseTargets | None
-    pixels_per_millimetre: Tensor | None  # [F] on the head, at the working size
+    samples_per_millimetre: Tensor | None  # [F] of the dense targets, on the head
     static: OffsetField
     dynamic: OffsetField
     laplacian: SparseMatrix
     ears: Tensor  # [2, Vs]
     topology: MeshTopology
+    faces_per_vertex: Tensor  # [Vs]
     hidden_faces: Tensor  # [Ts] bool, the inside of the mouth: estimators see nothing there
     fillable: Tensor  # [Vs] where the outline may grow
 
@@ -80,6 +81,7 @@ def evaluate(
     parameters: Parameters,
     frames: Tensor,  # [b] numbers of the frames that the parameters are of
     neighbourhood: Neighbourhood | None,  # None for a single picture
+    first: tuple[int, int],  # first sample of the dense targets, see DenseTargets.view
 ) -> Terms:
     """All terms of the objective at these frames."""
     static, dynamic = problem.static.raw(parameters.static), problem.dynamic.raw(parameters.dynamic)
@@ -87,7 +89,7 @@ def evaluate(
     offsets = static_offsets + dynamic_offsets
     return Terms(
         landmarks=_landmarks(problem, parameters, frames, offsets),
-        **_dense_terms(problem, parameters, frames, offsets),
+        **_dense_terms(problem, parameters, frames, offsets, first),
         expression=objective.expression_term(parameters.expression),
         static_magnitude=objective.magnitude_term(static),
         dynamic_magnitude=objective.magnitude_term(dynamic),
@@ -144,61 +146,79 @@ def landmark_pixels(problem: Problem, parameters: Parameters, frames: Tensor, of
     return corners[..., :2] / corners[..., 2:]
 
 
-def _dense_terms(problem: Problem, parameters: Parameters, frames: Tensor, offsets: Tensor) -> dict[str, Tensor]:
+def _dense_terms(
+    problem: Problem, parameters: Parameters, frames: Tensor, offsets: Tensor, first: tuple[int, int]
+) -> dict[str, Tensor]:
     targets, settings = problem.targets, problem.settings
     if targets is None:
         return {}
-    vertices, camera = posed(problem, parameters, frames, offsets), targets.camera[frames]
-    faces, scale = problem.model.fine_faces, problem.pixels_per_millimetre[frames]
+    view, faces = targets.view(frames, first), problem.model.fine_faces
+    vertices, scale = posed(problem, parameters, frames, offsets), problem.samples_per_millimetre[frames]
     terms = {}
     if targets.normals is None and targets.depth is None:
-        ids = visible_triangles(camera.project(vertices), faces, *camera.image_size)
+        ids = visible_triangles(view.camera.project(vertices), faces, *view.camera.image_size)
     else:
-        maps = render_mesh(vertices, faces, camera, topology=problem.topology)
+        maps = render_mesh(vertices, faces, view.camera, topology=problem.topology)
         ids = maps.ids
         seen = (ids >= 0) & ~problem.hidden_faces[ids.clamp(min=0).long()]
-        seen = eroded(seen.to(vertices), settings.erosion)
+        seen = eroded(seen.to(vertices), settings.erosion) * facing(maps.normals.detach(), settings)
     if targets.normals is not None:
-        weight, difference = seen * targets.normals_weight[frames], maps.normals - targets.normals[frames]
+        weight, difference = seen * view.normals_weight, maps.normals - view.normals
         sigma = settings.high_pass_millimetres * float(scale.mean())
         terms["normals"] = objective.normal_term(difference, weight)
         terms["high_pass"] = objective.high_pass_term(difference, weight, max(sigma, 1.0))
     if targets.depth is not None:
-        weight = seen * targets.depth_weight[frames]
-        terms["depth"] = objective.depth_term(maps.depth, targets.depth[frames], weight, settings.depth_alignment)
-    if targets.outline_distance is not None:
-        corners = camera.project(vertices)
-        outline, distance = _outline(problem, corners, ids, frames)
+        weight = seen * view.depth_weight
+        terms["depth"] = objective.depth_term(maps.depth, view.depth, weight, settings.depth_alignment)
+    if targets.mask is not None:
+        outline = _outline(problem, view, vertices, ids)
+        distance = sample_at(targets.outline_distance[frames], targets.outline_camera(frames).project(vertices))
         terms["outline"] = objective.outline_term(
             distance / scale[:, None], outline, problem.fillable, settings.outline_fill, settings.outline_reach
         )
     return terms
 
 
-def _outline(problem: Problem, corners: Tensor, ids: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Which vertices lie on the drawn head's outline [b, Vs], and how far all lie beyond the mask [b, Vs], pixels."""
-    height, width = ids.shape[1:]
+def facing(
+    normals: Tensor,  # [b, h, w, 3] camera space
+    settings: PersonalizeSettings,
+) -> Tensor:  # [b, h, w]
+    """0 where the surface is seen at a grazing angle, as at every fold that hides another surface, to 1."""
+    low, high = settings.grazing
+    return ((normals[..., 2] - low) / (high - low)).clamp(0, 1)
+
+
+@torch.no_grad()
+def _outline(problem: Problem, view: View, vertices: Tensor, ids: Tensor) -> Tensor:
+    """1 for the vertices on the drawn head's outline [b, Vs], within the picture."""
+    corners = view.camera.project(vertices)
+    covered = (ids >= 0).to(corners)
+    away_from_border = eroded(1 - covered, OUTLINE_BAND) + eroded(covered, OUTLINE_BAND)
+    border = (1 - away_from_border) * view.in_picture
+    return sample_at(border, corners, "nearest") * _turns_away(problem, corners[..., :2] / corners[..., 2:])
+
+
+def sample_at(
+    maps: Tensor,  # [b, h, w]
+    corners: Tensor,  # [b, V, 3] homogeneous pixel corners
+    mode: str = "bilinear",
+) -> Tensor:  # [b, V]
+    """The maps at the vertices' places, 0 beyond their edges."""
+    height, width = maps.shape[1:]
     positions = corners[..., :2] / corners[..., 2:]
-    grid = (positions / positions.new_tensor([width, height]) * 2 - 1)[:, :, None]  # [b, Vs, 1, 2]
-
-    def sample(maps: Tensor, mode: str) -> Tensor:  # [b, h, w] → [b, Vs]
-        return F.grid_sample(maps[:, None], grid, mode, "zeros", align_corners=False)[:, 0, :, 0]
-
-    with torch.no_grad():
-        covered = (ids >= 0).to(corners)
-        band = eroded(1 - covered, OUTLINE_BAND) + eroded(covered, OUTLINE_BAND)  # 0 in the band, else 1
-        border = (1 - band) * problem.targets.in_picture[frames]
-        outline = sample(border, "nearest") * _turns_away(problem, positions)
-    return outline, sample(problem.targets.outline_distance[frames], "bilinear")
+    grid = (positions / positions.new_tensor([width, height]) * 2 - 1)[:, :, None]  # [b, V, 1, 2]
+    return F.grid_sample(maps[:, None], grid, mode, "zeros", align_corners=False)[:, 0, :, 0]
 
 
 def _turns_away(problem: Problem, positions: Tensor) -> Tensor:
     """1 for vertices between triangles that face the camera and triangles that do not [b, Vs]."""
-    a, b, c = (positions[:, corner] for corner in problem.model.fine_faces.t())  # [b, Ts, 2]
-    area = (b - a)[..., 0] * (c - a)[..., 1] - (b - a)[..., 1] * (c - a)[..., 0]
-    front = problem.topology.vertex_faces.to(positions.dtype) @ (area < 0).to(positions).t()  # [Vs, b]
-    back = problem.topology.vertex_faces.to(positions.dtype) @ (area > 0).to(positions).t()
-    return ((front > 0) & (back > 0)).to(positions).t()
+    x, y = (positions[..., axis].t().contiguous() for axis in (0, 1))  # [Vs, b]
+    x0, x1, x2 = (x.index_select(0, corner) for corner in problem.model.fine_faces.t())
+    y0, y1, y2 = (y.index_select(0, corner) for corner in problem.model.fine_faces.t())
+    facing = (x1 - x0) * (y2 - y0) < (y1 - y0) * (x2 - x0)  # counter-clockwise where y points down
+    share = problem.topology.vertex_faces.to(positions.dtype) @ torch.where(facing, 1.0, -1.0).to(positions)
+    count = problem.faces_per_vertex[:, None]
+    return (share.abs() < count - 0.5).to(positions).t()
 
 
 def _clip_terms(

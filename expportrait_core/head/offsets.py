@@ -27,6 +27,7 @@ STILL_PARTS = (
     regions.TONGUE,
 )  # fmt: skip
 """Rigid or unseen: they get no offsets at all."""
+TYPICAL_EDGE, SHORTEST_EDGE = 2.5e-3, 2.5e-4  # metres; the first is the face's at level 1
 BUMP_WIDTH, BUMP_REACH = 0.7, 2.0  # standard deviation and end of a bump, in units of the bumps' spacing
 
 
@@ -64,24 +65,27 @@ def static_weights(model: HeadModel, leak: float) -> Tensor:
     return upsample(coarse[:, None], model.faces, model.upsampling)
 
 
-def static_field(model: HeadModel, settings: PersonalizeSettings) -> OffsetField:
-    """Δg: bumps of all widths, away from the face."""
+def static_field(model: HeadModel, settings: PersonalizeSettings, detail: bool) -> OffsetField:
+    """Δg: bumps of all widths, away from the face. Without `detail` only those that landmarks can tell apart."""
     weight = static_weights(model, 0.0 if settings.paper_strict else settings.facial_leak)
-    return _field(model, weight, settings.static_spacings, settings.static_rates)
+    return _field(model, weight, settings.static_spacings, settings.static_rates, detail)
 
 
-def dynamic_field(model: HeadModel, settings: PersonalizeSettings) -> OffsetField:
+def dynamic_field(model: HeadModel, settings: PersonalizeSettings, detail: bool) -> OffsetField:
     """Δf: only narrow bumps, on the face. What is wider than they are is expression or identity."""
-    return _field(model, facial_weights(model), settings.dynamic_spacings, settings.dynamic_rates)
+    return _field(model, facial_weights(model), settings.dynamic_spacings, settings.dynamic_rates, detail)
 
 
-def _field(model: HeadModel, weight: Tensor, spacings: tuple[float, ...], rates: tuple[float, ...]) -> OffsetField:
+def _field(
+    model: HeadModel, weight: Tensor, spacings: tuple[float, ...], rates: tuple[float, ...], detail: bool
+) -> OffsetField:
     """`rates` belong to the spacings, then to the coarse vertices, then (above level 0) to the fine ones."""
     fine = upsampling_matrix(model)
     movable = np.asarray(fine.T @ weight[:, 0].cpu().double().numpy()).ravel() > 0  # coarse vertices with influence
     blocks = [fine @ _bumps(model, movable, spacing) for spacing in spacings]
-    blocks.append(fine.tocsc()[:, movable])
-    if model.upsampling.level > 0:
+    if detail:
+        blocks.append(fine.tocsc()[:, movable])
+    if detail and model.upsampling.level > 0:
         acting = (weight[:, 0] > 0).cpu().numpy()
         blocks.append(sparse.identity(len(acting), format="csc")[:, acting])
     counts = [block.shape[1] for block in blocks]
@@ -131,12 +135,25 @@ def upsampling_matrix(model: HeadModel) -> sparse.csr_matrix:
 
 
 def laplacian(model: HeadModel) -> SparseMatrix:
-    """Mean of the neighbours minus the vertex, on the fine mesh [Vs, Vs]."""
+    """Mean of the neighbours minus the vertex, on the fine mesh [Vs, Vs], for offsets.
+
+    Rows are scaled by TYPICAL_EDGE over the vertex's own edge length. What is measured is then how much an offset
+    bends the surface, which weighs the same spike more at the lids, where edges are short, than on the neck.
+    """
     edges, size = regions.edges_of(model.fine_faces.cpu().numpy()), model.num_vertices
-    graph = sparse.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(size, size)).tocsr()
-    graph = graph + graph.T
+    vertices = upsample(model.template, model.faces, model.upsampling).cpu().double().numpy()
+    length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
+
+    def symmetric(values: np.ndarray) -> sparse.csr_matrix:
+        half = sparse.coo_matrix((values, (edges[:, 0], edges[:, 1])), shape=(size, size)).tocsr()
+        return half + half.T
+
+    graph, lengths = symmetric(np.ones(len(edges))), symmetric(length)
     degree = np.maximum(np.asarray(graph.sum(axis=1)).ravel(), 1)
-    return SparseMatrix.of(sparse.diags(1 / degree) @ graph - sparse.identity(size), model.template)
+    edge = np.asarray(lengths.sum(axis=1)).ravel() / degree
+    scale = TYPICAL_EDGE / np.maximum(edge, SHORTEST_EDGE)
+    mean_minus_self = sparse.diags(1 / degree) @ graph - sparse.identity(size)
+    return SparseMatrix.of(sparse.diags(scale) @ mean_minus_self, model.template)
 
 
 def ear_masks(model: HeadModel) -> Tensor:

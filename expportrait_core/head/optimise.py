@@ -15,6 +15,8 @@ from .settings import PersonalizeSettings
 
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99  # a shorter memory than Adam's 0.999: there are only some hundred steps
 SMALLEST_GRADIENT = 1e-7  # of terms in the objective's units: below it is rounding noise, not a direction
+WARM_UP = 20  # steps until the rates are at their full height; our choice
+OF_THE_FIT, OF_THE_OFFSETS = ("betas", "expression", "rotations", "translation"), ("static", "dynamic")
 BOUNDED_SPACES = ("arkit",)  # expression spaces whose units run from 0 to 1
 
 
@@ -46,7 +48,8 @@ def optimise(problem: Problem, start: Parameters, progress: Progress) -> Paramet
     solvers = _solvers(problem, start)
     valid = fit.valid.nonzero()[:, 0]
     total = number_of_steps(settings, len(valid))
-    batches = _batches(valid, settings.frames_per_step, settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    batches = _batches(valid, settings.frames_per_step, generator)
     lower, upper = _expression_bounds(fit.expression, fit.expression_space)
     clip_sum = solvers["dynamic"].values[valid].sum(0, keepdim=True)
     progress(0, total, None)
@@ -54,10 +57,10 @@ def optimise(problem: Problem, start: Parameters, progress: Progress) -> Paramet
         frames = next(batches)
         parameters = _leaves(solvers, frames)
         around = neighbourhood(solvers["dynamic"].values, clip_sum / len(valid), frames, fit.valid)
-        loss = evaluate(problem, parameters, frames, around).total(settings)
+        first = first_sample(problem, generator)
+        loss = evaluate(problem, parameters, frames, around, first).total(settings)
         before = parameters.dynamic.detach()
-        factor = 0.5 + 0.5 * math.cos(math.pi * step / total)
-        _step(solvers, parameters, loss, frames, factor, offsets_move=step >= settings.offsets_after * total)
+        _step(solvers, parameters, loss, frames, _factors(step, total, settings))
         expression = solvers["expression"].values
         expression[frames] = torch.minimum(torch.maximum(expression[frames], lower[frames]), upper[frames])
         clip_sum += (solvers["dynamic"].values[frames] - before).sum(0, keepdim=True)
@@ -92,8 +95,6 @@ def _solvers(problem: Problem, start: Parameters) -> dict[str, Adam]:
         "rotations": settings.rotation_rate, "translation": settings.translation_rate,
         "dynamic": problem.dynamic.rates,
     }  # fmt: skip
-    if not settings.refine_fit:
-        rates |= dict.fromkeys(("betas", "expression", "rotations", "translation"), 0.0)
     return {name: Adam(getattr(start, name).clone(), rate) for name, rate in rates.items()}
 
 
@@ -106,18 +107,27 @@ def _leaves(solvers: dict[str, Adam], frames: Tensor) -> Parameters:
     return Parameters(**{f.name: getattr(now, f.name).clone().requires_grad_() for f in fields(now)})
 
 
-def _step(solvers: dict[str, Adam], parameters: Parameters, loss: Tensor, frames: Tensor, factor: float, offsets_move: bool) -> None:
-    leaves = {name: getattr(parameters, name) for name in solvers}
-    gradients = torch.autograd.grad(loss, list(leaves.values()))
+def _factors(step: int, total: int, settings: PersonalizeSettings) -> dict[str, float]:
+    """Share of the learning rates at a step: rising at first, because Adam's first steps are of full length however
+    small the gradient, then falling to zero. Offsets begin later."""
+    falling = 0.5 + 0.5 * math.cos(math.pi * step / total)
+    since = dict.fromkeys(OF_THE_FIT, step if settings.refine_fit else -1)
+    since |= dict.fromkeys(OF_THE_OFFSETS, step - math.ceil(settings.offsets_after * total))
+    return {name: falling * min(max(n + 1, 0) / WARM_UP, 1) for name, n in since.items()}
+
+
+def _step(
+    solvers: dict[str, Adam], parameters: Parameters, loss: Tensor, frames: Tensor, factors: dict[str, float]
+) -> None:
+    moving = {name: getattr(parameters, name) for name, factor in factors.items() if factor > 0}
+    gradients = torch.autograd.grad(loss, list(moving.values()))
     shared = torch.zeros(1, dtype=torch.int64, device=frames.device)
-    for (name, solver), gradient in zip(solvers.items(), gradients, strict=True):
-        if offsets_move or name not in ("static", "dynamic"):
-            solver.step(shared if name in SHARED else frames, gradient, factor)
+    for name, gradient in zip(moving, gradients, strict=True):
+        solvers[name].step(shared if name in SHARED else frames, gradient, factors[name])
 
 
-def _batches(valid: Tensor, size: int, seed: int) -> Iterator[Tensor]:
+def _batches(valid: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Frame numbers, a few at a time, every frame once before any comes again."""
-    generator = torch.Generator().manual_seed(seed)
     waiting = valid[:0]
     while True:
         while len(waiting) < min(size, len(valid)):
@@ -128,6 +138,17 @@ def _batches(valid: Tensor, size: int, seed: int) -> Iterator[Tensor]:
             waiting = torch.cat([waiting, fresh])
         yield waiting[:size]
         waiting = waiting[size:]
+
+
+def first_sample(problem: Problem, generator: torch.Generator | None) -> tuple[int, int]:
+    """Where the samples of the dense targets begin: anywhere, or in the middle without a generator."""
+    if problem.targets is None:
+        return 0, 0
+    stride = problem.targets.stride
+    if generator is None:
+        return stride // 2, stride // 2
+    x, y = torch.randint(stride, (2,), generator=generator).tolist()
+    return x, y
 
 
 def neighbourhood(

@@ -19,7 +19,7 @@ from .checks import check_inputs, check_mask, ready
 from .evaluation import Parameters, Problem, evaluate, landmark_pixels, offsets_of, poses_with, rows_of
 from .landmarks import FittedLandmarks, fitted_landmarks
 from .objective import MILLIMETRES, SYMBOLS
-from .optimise import neighbourhood, number_of_steps, optimise, start_parameters
+from .optimise import first_sample, neighbourhood, number_of_steps, optimise, start_parameters
 from .settings import STANDARD, PersonalizeSettings
 from .targets import dense_targets
 
@@ -84,8 +84,9 @@ def build_problem(
         if mask is not None:
             check_mask(mask, pixels, model.facial_weight, fit)
         targets = dense_targets(normals, depth, mask, fit.camera, pixels, settings.dense_size, settings.erosion)
-        scale = targets.camera.intrinsics[:, 0, 0] / corners[..., 2].mean(1) / MILLIMETRES
-    static = offsets.static_field(model, settings)
+        scale = fit.camera.intrinsics[:, 0, 0] / targets.stride / corners[..., 2].mean(1) / MILLIMETRES
+    detail = normals is not None or depth is not None  # nothing else shows wrinkles
+    static = offsets.static_field(model, settings, detail)
     interior = torch.zeros_like(model.facial_weight)
     for part in (regions.MOUTH, regions.UPPER_TEETH, regions.LOWER_TEETH, regions.TONGUE):
         interior[model.parts == part] = 1
@@ -97,12 +98,13 @@ def build_problem(
         landmarks=landmarks,
         eye_distance=None if landmarks is None else _eye_distance(landmarks, fit),
         targets=targets,
-        pixels_per_millimetre=scale,
+        samples_per_millimetre=scale,
         static=static,
-        dynamic=offsets.dynamic_field(model, settings),
+        dynamic=offsets.dynamic_field(model, settings, detail),
         laplacian=offsets.laplacian(model),
         ears=offsets.ear_masks(model),
         topology=MeshTopology.of(model.fine_faces, model.num_vertices),
+        faces_per_vertex=torch.bincount(model.fine_faces.flatten(), minlength=model.num_vertices),
         hidden_faces=hidden[model.fine_faces].any(1),
         fillable=(static.weight * (1 - offsets.facial_weights(model)))[:, 0],
     )
@@ -134,10 +136,11 @@ def _measure(problem: Problem, parameters: Parameters) -> _Measured:
     valid = problem.fit.valid.nonzero()[:, 0]
     some = valid[torch.linspace(0, len(valid) - 1, min(len(valid), REPORT_FRAMES)).round().long().to(valid.device)]
     clip_mean = parameters.dynamic[valid].mean(0, keepdim=True)
+    first = first_sample(problem, None)
     sums: dict[str, float] = {}
     for frames in some.split(problem.settings.frames_per_step):
         around = neighbourhood(parameters.dynamic, clip_mean, frames, problem.fit.valid)
-        terms = evaluate(problem, rows_of(parameters, frames), frames, around).given()
+        terms = evaluate(problem, rows_of(parameters, frames), frames, around, first).given()
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(value) * len(frames) / len(some)
     if problem.landmarks is None:

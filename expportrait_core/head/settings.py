@@ -23,7 +23,7 @@ class PersonalizeSettings:
     steps: int = 300  # Adam steps; "a few hundred"
     passes: int = 40  # a clip gets more steps if any frame would be visited fewer times than this
     frames_per_step: int = 4  # frames of a clip drawn for each step
-    offsets_after: float = 0.2  # share of the steps in which betas, expression and pose explain what they can, alone
+    offsets_after: float = 0.3  # share of the steps in which betas, expression and pose explain what they can, alone
     seed: int = 0  # of the order of the frames
 
     # The two offset fields
@@ -36,10 +36,10 @@ class PersonalizeSettings:
     dynamic_rates: tuple[float, ...] = (1e-4, 5e-5, 3e-5)
 
     # Learning rates of what the tracker found; they fall to zero along a cosine, as all rates do
-    betas_rate: float = 0.01  # standard deviations a step
-    expression_rate: float = 0.003
-    rotation_rate: float = 0.001  # radians
-    translation_rate: float = 2e-4  # metres
+    betas_rate: float = 0.02  # standard deviations a step
+    expression_rate: float = 0.006
+    rotation_rate: float = 0.002  # radians
+    translation_rate: float = 4e-4  # metres
 
     # Data terms of the paper
     landmarks_weight: float = 0.01  # L_ldmk, squared percents of the outer-eye-corner distance
@@ -55,10 +55,10 @@ class PersonalizeSettings:
 
     # Regularisers of the paper
     expression_weight: float = 2e-4  # mean ψ²
-    static_magnitude_weight: float = 0.01  # mean |Δg|, millimetres
-    dynamic_magnitude_weight: float = 0.1  # mean |Δf|
-    static_laplacian_weight: float = 0.2  # mean |LΔg|², square millimetres
-    dynamic_laplacian_weight: float = 0.05
+    static_magnitude_weight: float = 0.02  # mean |Δg|, millimetres
+    dynamic_magnitude_weight: float = 0.2  # mean |Δf|
+    static_laplacian_weight: float = 15.0  # mean |LΔg|², square millimetres
+    dynamic_laplacian_weight: float = 5.0
     temporal_weight: float = 0.1  # mean |Δf(i) - Δf(i-1)|², square millimetres
     zero_mean_weight: float = 2.0  # |mean over the clip of Δf|², square millimetres; not used for a single frame
 
@@ -67,12 +67,13 @@ class PersonalizeSettings:
     stay_weight: float = 1e-3  # distance from the tracker's fit, in the scales below
     betas_scale: float = 1.0  # what counts as far: standard deviations,
     pose_scale: float = 0.1  # radians,
-    translation_scale: float = 0.02  # metres,
+    translation_scale: float = 0.005  # metres,
     expression_scale: float = 0.2
 
     # Pictures
-    dense_size: int = 256  # pixels along the longer side at which normals, depth and outline are compared, at most
+    dense_size: int = 256  # samples of the square around the head at which a step compares the maps, at most
     erosion: int = 2  # pixels that dense terms stay away from outlines, where visibility has no gradient
+    grazing: tuple[float, float] = (0.1, 0.4)  # cosines to the viewer: below not compared, above fully
     preview_every: int = 25  # steps between two preview pictures
     preview_size: int = 256
 

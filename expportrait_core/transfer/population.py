@@ -14,8 +14,7 @@ from torch import Tensor
 from ..body import pose_vertices, with_level
 from ..types import JAW, NUM_JOINTS, HeadModel
 from . import wrinkles
-from .decoder import FaceLayout, NeutralFeatures, eyes_of, face_layout, neutral_features
-from .face import surface_detail, vertex_normals
+from .neutral import FaceLayout, NeutralFeatures, coarse_shape, eyes_of, face_layout, neutral_features
 
 # all our choice, not from the paper
 USED_BETAS = 60
@@ -23,6 +22,19 @@ LARGEST_BETA = 2.5  # standard deviations
 STATIC_METRES = 0.002  # typical size of the random Δg away from the face
 STATIC_BUMPS, STATIC_WIDTH = 24, 0.03  # how many, and how wide in metres
 JAW_OPEN = 0.45  # radians
+# units that faces use together; the rest of an expression is drawn at random
+GESTURES = (
+    ("mouthSmile", "cheekSquint", "eyeSquint"),
+    ("browInnerUp", "browOuterUp", "eyeWide"),
+    ("browDown", "eyeSquint", "noseSneer"),
+    ("mouthFrown", "mouthShrugLower", "browInnerUp"),
+    ("mouthPucker", "mouthFunnel"),
+    ("mouthUpperUp", "noseSneer", "cheekSquint"),
+    ("mouthPress", "mouthShrugLower", "mouthShrugUpper"),
+    ("eyeBlink", "eyeSquint", "browDown"),
+    ("mouthStretch", "mh:neck-platysma"),
+    ("mh:mouth-corner-puller", "cheekSquint"),
+)
 LEAST_FACIAL_WEIGHT = 0.15  # of Δg on the face, as in the personalised heads
 
 
@@ -34,7 +46,7 @@ class Population:
     coarse: HeadModel  # the same at level 0
     layout: FaceLayout
     field: wrinkles.WrinkleField
-    actions: tuple[tuple[int, ...], ...]  # columns of ψ that move together: left and right of one unit
+    actions: dict[str, tuple[int, ...]]  # columns of ψ that move together: left and right of one unit
 
 
 @dataclass(frozen=True)
@@ -43,9 +55,14 @@ class People:
 
     betas: Tensor  # [H, B]
     static_offsets: Tensor  # [H, V, 3] Δg at the coarse vertices, metres
-    coarse: Tensor  # [H, V, 3] V_neutral at the coarse vertices, metres
-    normals: Tensor  # [H, V, 3]
+    shape: Tensor  # [H, V, 9] of V_neutral, see neutral.coarse_shape
     tissue: Tensor  # [H] 0..1, see wrinkles.tissue_of
+
+    def __len__(self) -> int:
+        return len(self.betas)
+
+    def __getitem__(self, index: slice | Tensor) -> People:
+        return People(self.betas[index], self.static_offsets[index], self.shape[index], self.tissue[index])
 
 
 @dataclass(frozen=True)
@@ -56,8 +73,17 @@ class Expressions:
     jaw_pose: Tensor  # [K, 3] ω
     displacement: Tensor  # [K, V, 3] of the average face's coarse vertices, metres
 
+    def __len__(self) -> int:
+        return len(self.expression)
 
-def make_population(model: HeadModel) -> Population:
+    def __getitem__(self, index: slice | Tensor) -> Expressions:
+        return Expressions(self.expression[index], self.jaw_pose[index], self.displacement[index])
+
+
+def make_population(
+    model: HeadModel,
+    head_points: Tensor,  # [p, 3] of the transfer model that is trained, see neutral.choose_head_points
+) -> Population:
     """A population of a model with named expressions, at the model's upsampling level.
 
     Raises:
@@ -68,19 +94,19 @@ def make_population(model: HeadModel) -> Population:
             f"The population needs named expressions, the head model '{model.model_id}' has the space "
             f"'{model.expression_space}'. Train on the default head: its checkpoint serves every head model."
         )
-    layout = face_layout(model)
-    field = wrinkles.wrinkle_field(model, layout.vertices)
+    layout = face_layout(model, head_points)
+    field = wrinkles.wrinkle_field(model, layout.vertices, layout.operators)
     return Population(model, with_level(model, 0), layout, field, _actions(model.expression_names))
 
 
-def _actions(names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+def _actions(names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """Columns grouped by name without its side; gaze moves no skin that creases."""
     groups: dict[str, list[int]] = {}
     for column, name in enumerate(names):
         if name and not name.startswith("eyeLook") and name != "tongueOut":
             key = name.replace("Left", "").replace("Right", "").replace("-left", "").replace("-right", "")
             groups.setdefault(key, []).append(column)
-    return tuple(tuple(columns) for columns in groups.values())
+    return {name: tuple(columns) for name, columns in groups.items()}
 
 
 def draw_people(population: Population, count: int, random: torch.Generator) -> People:
@@ -92,9 +118,8 @@ def draw_people(population: Population, count: int, random: torch.Generator) -> 
     device = model.template.device
     betas, static = betas.to(device), static.to(device)
     neutral = model.template + (betas @ basis.T).unflatten(1, (-1, 3)) + static
-    normals = vertex_normals(neutral, population.layout.operators)
-    detail = surface_detail(neutral, normals, population.layout.operators)
-    return People(betas, static, neutral, normals, wrinkles.tissue_of(detail, model))
+    shape = coarse_shape(neutral, eyes_of(model, betas), population.layout.operators)
+    return People(betas, static, shape, wrinkles.tissue_of(shape[..., 6:], model))
 
 
 def _smooth_offsets(model: HeadModel, random: torch.Generator) -> Tensor:
@@ -108,20 +133,27 @@ def _smooth_offsets(model: HeadModel, random: torch.Generator) -> Tensor:
 
 
 def draw_expressions(population: Population, count: int, random: torch.Generator) -> Expressions:
-    """Sparse combinations of one to five units, left and right nearly alike, often with an open jaw."""
-    size = population.coarse.expression_basis.shape[2]
+    """Gestures and single units in random strength, left and right nearly alike, often with an open jaw."""
+    size, names = population.coarse.expression_basis.shape[2], list(population.actions)
     expression, jaw = torch.zeros(count, size), torch.zeros(count, 3)
-    for row in range(count):
-        if row == 0 and count > 4:
-            continue  # one face at rest, so that rest is known to have no wrinkles
-        for _ in range(int(torch.randint(1, 6, (), generator=random))):
-            columns = population.actions[int(torch.randint(len(population.actions), (), generator=random))]
-            strength = torch.rand((), generator=random) ** 0.7
-            for column in columns:
-                side = 1 - 0.5 * torch.rand((), generator=random) ** 3
-                expression[row, column] = (expression[row, column] + strength * side).clamp(max=1)
-        if torch.rand((), generator=random) < 0.4:
-            jaw[row, 0] = torch.rand((), generator=random) * JAW_OPEN
+
+    def uniform(low: float = 0.0, high: float = 1.0) -> float:
+        return low + (high - low) * float(torch.rand((), generator=random))
+
+    def whole(high: int) -> int:
+        return int(torch.randint(high, (), generator=random))
+
+    for row in range(1 if count > 4 else 0, count):  # one face at rest, so that rest is known to have no wrinkles
+        used = [(names[whole(len(names))], uniform() ** 0.7) for _ in range(whole(4))]
+        for _ in range(1 + whole(2)):
+            strength = uniform() ** 0.5
+            used += [(name, strength * uniform(0.5)) for name in GESTURES[whole(len(GESTURES))]]
+        for name, strength in used:
+            for column in population.actions[name]:
+                value = expression[row, column] + strength * (1 - 0.5 * uniform() ** 3)
+                expression[row, column] = value.clamp(max=1)
+        if uniform() < 0.4:
+            jaw[row, 0] = uniform(0, JAW_OPEN)
             jaw[row, 1:] = torch.randn(2, generator=random) * 0.03
     device = population.model.template.device
     return make_expressions(population, expression.to(device), jaw.to(device))
@@ -142,30 +174,25 @@ def make_expressions(
     return Expressions(expression, jaw_pose, posed[1:] - posed[:1])
 
 
+def true_amplitudes(population: Population, people: People, expressions: Expressions) -> Tensor:
+    """Amplitude of the creases [H, K, R], millimetres, see wrinkles.amplitudes."""
+    return wrinkles.amplitudes(
+        population.field, population.model.faces, people.shape[..., :3], expressions.displacement, people.tissue
+    )
+
+
 def true_offsets(
     population: Population,
     people: People,
     expressions: Expressions,
-    chosen: Tensor | None = None,  # [n] numbers into layout.vertices; None takes all of them
+    chosen: Tensor | None = None,  # [m] numbers into layout.vertices; None takes all n
 ) -> Tensor:
-    """The population's Δf [H, K, n, 3] at facial vertices, metres."""
-    layout = _chosen(population.layout, chosen)
-    profile = population.field.profile if chosen is None else population.field.profile[:, chosen]
-    shorter = wrinkles.compression(
-        population.field, population.model.faces, people.coarse, expressions.displacement, population.layout.operators
-    )
-    amplitude = wrinkles.amplitudes(shorter, people.tissue[:, None])  # [H, K, C, V]
-    at = sum(amplitude[..., layout.corners[:, k]] * layout.barycentric[:, k] for k in range(3))
-    height = wrinkles.wrinkle_heights(at, profile)
-    normals = sum(people.normals[:, layout.corners[:, k]] * layout.barycentric[:, k, None] for k in range(3))
-    return height[..., None] * torch.nn.functional.normalize(normals, dim=-1)[:, None]
+    """The population's Δf [H, K, m, 3] at facial vertices, metres: along the skin's normal."""
+    height = wrinkles.wrinkle_heights(population.field, true_amplitudes(population, people, expressions), chosen)
+    return height[..., None] * features_of(population, people, chosen).normal[:, None]
 
 
 def features_of(population: Population, people: People, chosen: Tensor | None = None) -> NeutralFeatures:
     """What G sees of these people."""
-    eyes = eyes_of(population.coarse, people.betas)
-    return neutral_features(_chosen(population.layout, chosen), eyes, people.coarse)
-
-
-def _chosen(layout: FaceLayout, chosen: Tensor | None) -> FaceLayout:
-    return layout if chosen is None else layout.at(chosen)
+    layout = population.layout if chosen is None else population.layout.at(chosen)
+    return neutral_features(layout, people.shape)

@@ -25,6 +25,7 @@ from .face import CoarseOperators, FaceFrame, face_coordinates, face_frame
 STANDARD_FACE = (57.7, 66.6, 57.7)  # millimetres per unit of `face_coordinates`
 SLACK = 0.02  # compression that the skin takes up without buckling
 LEAST_PLACE = 0.01  # a family is not looked for where its place is less
+SMOOTHING = 2  # averaging steps over the measured compression
 LARGEST = 1.6  # millimetres; deeper folds are the coarse model's business
 UNDER_EYE, EYE_SOCKET = (0.702, -0.216, 0.167), (0.525, 0.113, -0.226)
 """Face coordinates of the outer end of the fold under the eye, and of the upper lid's skin deep in the socket."""
@@ -105,37 +106,80 @@ CREASES = (
 
 @dataclass(frozen=True)
 class WrinkleField:
-    """The creases of a head model: on the coarse triangles that each family touches, and on given fine vertices."""
+    """The creases of a head model. A row is a coarse vertex as part of one family: few of all pairs matter."""
 
     triangles: Tensor  # [P] coarse triangles, family after family
     across: Tensor  # [P, 2] unit direction across the family's creases, as a sum of the triangle's two edges
-    gather: Tensor  # [C·V, P] sparse, mean over the triangles of a family around a vertex
-    profile: Tensor  # [C, n] height of the crease for amplitude 1, times its place and the facial weight
+    spread: Tensor  # [R, P] sparse, smoothed mean over the family's triangles around each row's vertex
+    wavelength: Tensor  # [R] millimetres
+    rows: Tensor  # [n, S] the rows that each fine vertex takes its height from
+    heights: Tensor  # [n, S] its height for an amplitude of 1 in each of them
 
 
 def wrinkle_field(
     model: HeadModel,
     vertices: Tensor,  # [n] numbers of the fine vertices that may move
+    operators: CoarseOperators,
 ) -> WrinkleField:
     """Lay the creases on a model's template, at its upsampling level."""
-    frame = face_frame(model)
-    fine = upsample(model.template, model.faces, model.upsampling)[vertices]
-    weight = upsample(model.facial_weight[:, None], model.faces, model.upsampling)[vertices, 0]
-    fine_phase, fine_place = _families(fine, frame)
-    height = torch.stack([_height(c, p) for c, p in zip(CREASES, fine_phase, strict=True)])
+    frame, total = face_frame(model), len(model.template)
     phase, place = _families(model.template, frame)
     touched = (place * model.facial_weight)[:, model.faces].amax(-1) > LEAST_PLACE  # [C, T]
     family, triangles = touched.nonzero().unbind(1)
     corners = model.faces[triangles]  # [P, 3]
     across = _gradient(model.template[corners], phase[family[:, None], corners])
-    rows = (corners + family[:, None] * len(model.template)).T.flatten()
-    total = len(CREASES) * len(model.template)
-    share = 1 / torch.bincount(rows, minlength=total).clamp(min=1)[rows]
-    pairs = torch.arange(len(family), device=rows.device).repeat(3)
-    gather = torch.sparse_coo_tensor(
-        torch.stack([rows, pairs]), share.to(fine), (total, len(family)), check_invariants=False
-    )
-    return WrinkleField(triangles, across, gather.to_sparse_csr(), height * fine_place * weight)
+    row_of, pairs = torch.unique(corners + family[:, None] * total, return_inverse=True)  # row_of: c·V + v, [R]
+    spread = _spread(pairs, row_of, total, operators)
+    wavelength = torch.tensor([c.wavelength for c in CREASES]).to(place)[row_of // total]
+    rows, heights = _fine_heights(model, frame, vertices, row_of)
+    return WrinkleField(triangles, across, spread, wavelength, rows, heights)
+
+
+def _spread(pairs: Tensor, row_of: Tensor, total: int, operators: CoarseOperators) -> Tensor:
+    """Mean of each row's triangles, then SMOOTHING steps along the mesh within the family, as one matrix [R, P]."""
+    rows, count = pairs.T.flatten(), len(row_of)
+    columns = torch.arange(len(pairs), device=rows.device).repeat(3)
+    share = 1 / torch.bincount(rows, minlength=count)[rows]
+    mean = torch.sparse_coo_tensor(torch.stack([rows, columns]), share, (count, len(pairs)), check_invariants=False)
+    average = operators.average.to_sparse_coo().coalesce()
+    (to, source), values = average.indices(), average.values()
+    blocks = [
+        (_row_number(row_of, to + c * total), _row_number(row_of, source + c * total)) for c in range(len(CREASES))
+    ]
+    ends = torch.stack([torch.cat(side) for side in zip(*blocks, strict=True)])
+    inside = (ends >= 0).all(0)
+    weights = values.repeat(len(CREASES))[inside]
+    smooth = torch.sparse_coo_tensor(ends[:, inside], weights, (count, count), check_invariants=False)
+    matrix = mean.to_sparse_csr()
+    for _ in range(SMOOTHING):
+        matrix = smooth.to_sparse_csr() @ matrix
+    return matrix
+
+
+def _row_number(
+    row_of: Tensor,  # [R] sorted
+    wanted: Tensor,  # [...]
+) -> Tensor:
+    """Where the wanted values stand in row_of, -1 where they do not."""
+    found = torch.searchsorted(row_of, wanted).clamp(max=len(row_of) - 1)
+    return torch.where(row_of[found] == wanted, found, -1)
+
+
+def _fine_heights(model: HeadModel, frame: FaceFrame, vertices: Tensor, row_of: Tensor) -> tuple[Tensor, Tensor]:
+    """`rows` and `heights` of WrinkleField: profile × place × facial weight × barycentric weight."""
+    total, upsampling = len(model.template), model.upsampling
+    fine = upsample(model.template, model.faces, upsampling)[vertices]
+    facial = upsample(model.facial_weight[:, None], model.faces, upsampling)[vertices, 0]
+    phase, place = _families(fine, frame)
+    profile = torch.stack([_height(c, p) for c, p in zip(CREASES, phase, strict=True)]) * place * facial  # [C, n]
+    corners = model.faces[upsampling.triangles[vertices]]  # [n, 3]
+    families = torch.arange(len(CREASES), device=corners.device)[:, None]
+    number = _row_number(row_of, corners[:, None] + families * total)  # [n, C, 3]
+    heights = profile.T[..., None] * upsampling.barycentric[vertices][:, None]  # [n, C, 3]
+    heights = torch.where(number >= 0, heights, 0.0).flatten(1)
+    most = max(1, int((heights != 0).sum(1).max()))
+    kept = heights.abs().topk(most, dim=1).indices
+    return number.flatten(1).clamp(min=0).gather(1, kept), heights.gather(1, kept)
 
 
 def _families(points: Tensor, frame: FaceFrame) -> tuple[Tensor, Tensor]:
@@ -174,36 +218,35 @@ def _combine(direction: Tensor, edges: Tensor) -> Tensor:
     return direction[..., :1] * edges[..., 0, :] + direction[..., 1:] * edges[..., 1, :]
 
 
-def compression(
+def amplitudes(
     field: WrinkleField,
     faces: Tensor,  # [T, 3] coarse
     neutral: Tensor,  # [H, V, 3] coarse
     displacement: Tensor,  # [K, V, 3] coarse, of K expressions
-    operators: CoarseOperators,
+    tissue: Tensor,  # [H] 0..1
 ) -> Tensor:
-    """By how much the skin gets shorter across each family's creases, [H, K, C, V], 0 where it stretches."""
+    """Amplitude of the creases in every row [H, K, R], millimetres; 0 where the skin stretches across them."""
     corners = faces[field.triangles]
     rest = _combine(field.across, _edges(neutral[:, corners]))  # [H, P, 3]
     change = _combine(field.across, _edges(displacement[:, corners]))  # [K, P, 3]
     moved = (rest[:, None] + change).norm(dim=-1)  # [H, K, P]
     shorter = 1 - moved / rest.norm(dim=-1)[:, None].clamp(min=1e-9)
-    heads, expressions, vertices = len(neutral), len(displacement), neutral.shape[1]
-    gathered = (field.gather @ shorter.flatten(0, 1).T).reshape(len(CREASES), vertices, -1)  # [C, V, H·K]
-    smooth = gathered.transpose(0, 1).flatten(1)
-    for _ in range(2):
-        smooth = operators.average @ smooth
-    found = smooth.reshape(vertices, len(CREASES), heads, expressions).permute(2, 3, 1, 0)
-    return found.clamp(min=0)
+    compressed = (field.spread @ shorter.flatten(0, 1).T).T.unflatten(0, moved.shape[:2]).clamp(min=0)  # c, [H, K, R]
+    buckled = compressed / (compressed + SLACK).sqrt()  # √c, but without its infinite slope at 0
+    return tissue[:, None, None] * field.wavelength / math.pi * buckled
 
 
-def amplitudes(
-    shorter: Tensor,  # [..., C, V] of `compression`
-    tissue: Tensor,  # [...] 0..1
+def wrinkle_heights(
+    field: WrinkleField,
+    amplitude: Tensor,  # [H, K, R] millimetres
+    chosen: Tensor | None = None,  # [m] of the field's fine vertices; None takes all n
 ) -> Tensor:
-    """Amplitude of the creases [..., C, V], millimetres."""
-    wavelength = torch.tensor([c.wavelength for c in CREASES]).to(shorter)[:, None]
-    buckled = shorter / (shorter + SLACK).sqrt()  # √c, but without its infinite slope at 0
-    return tissue[..., None, None] * (wavelength / math.pi * buckled)
+    """Height over the smooth surface [H, K, m], metres, softly limited to LARGEST."""
+    rows, heights = field.rows, field.heights
+    if chosen is not None:
+        rows, heights = rows[chosen], heights[chosen]
+    total = sum(amplitude[..., rows[:, k]] * heights[:, k] for k in range(rows.shape[1]))
+    return LARGEST / 1000 * torch.tanh(total / LARGEST)
 
 
 def tissue_of(
@@ -222,12 +265,3 @@ def _both_sides(detail: Tensor, place: Tensor, spot: tuple[float, float, float])
     """The finest detail at the vertices nearest to a spot and to its mirror image, mean of the two [H]."""
     sides = torch.tensor([spot, (-spot[0], *spot[1:])]).to(place)
     return detail[:, torch.cdist(sides, place).argmin(1), 0].mean(1)
-
-
-def wrinkle_heights(
-    amplitude: Tensor,  # [..., C, n] millimetres at n fine vertices
-    profile: Tensor,  # [C, n]
-) -> Tensor:
-    """Height over the smooth surface [..., n], metres, softly limited to LARGEST."""
-    height = (amplitude * profile).sum(-2)
-    return LARGEST / 1000 * torch.tanh(height / LARGEST)

@@ -62,7 +62,7 @@ def test_steps_lower_the_loss_on_one_batch():
     training = Training(DemoGenerator(TINY), replace(CONFIG, steps=1000, drop_normals=0, drop_picture=0, pure_noise=1))
     batch = draw_batch(pool(), CONFIG, training.random)
     losses = [training.advance([batch]) for _ in range(25)]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < losses[0] - 0.2
 
 
 def test_gradients_are_those_of_diffusers_forward():
@@ -80,7 +80,7 @@ def test_gradients_are_those_of_diffusers_forward():
     noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(2))
     features = model.adapter.encode(batch.normals, batch.reference_normals)
     x0 = model.predict(noise, 1.0, model.condition(batch.pictures, batch.mode), features)
-    ((x0 - target) ** 2).mean().backward()
+    (((x0 - target) ** 2).mean((1, 2, 3, 4)) + CONFIG.good_enough).log().mean().backward()
     expected = model.transformer.proj_out.weight.grad
     assert (found - expected).norm() < 0.05 * expected.norm()  # bfloat16 against float32
 
@@ -118,7 +118,7 @@ def test_checkpoint_and_clips_of_another_size_are_refused(tmp_path):
 def test_rate_rises_stays_and_falls():
     config = TrainConfig(steps=1000, warmup=100, decay=0.5)
     rates = [rate_at(step, config) for step in (0, 50, 99, 300, 499, 750, 999)]
-    assert rates[0] == 0.01
+    assert rates[0] == 0.02
     assert rates[2:5] == [1, 1, 1]
     assert rates[5] == 0.5
     assert rates[6] == 0.02
@@ -129,7 +129,7 @@ def test_evaluation_of_a_copying_model_is_copying():
     figures = evaluate_demo(DemoGenerator(TINY).eval(), pool())
     assert abs(figures["psnr"] - figures["psnr_copy"]) < 0.5
     assert abs(figures["psnr_preview_mode"] - figures["psnr_preview"]) < 0.5
-    assert figures["psnr_no_normals"] == figures["psnr"]  # an untrained adapter changes nothing
+    assert abs(figures["psnr_no_normals"] - figures["psnr"]) < 0.5
     assert figures["psnr_no_reference"] < figures["psnr"]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from expportrait_core.generator.demo import DemoConfig, DemoGenerator, unread
 
-TINY = DemoConfig(size=16, heads=1, layers=2, ffn_dim=64, window=4, overlap=1)
+TINY = DemoConfig(size=16, heads=1, layers=2, ffn_dim=64)
 
 
 def tiny(seed: int = 0, spread: float = 0.02) -> DemoGenerator:

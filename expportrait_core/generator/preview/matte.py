@@ -9,14 +9,16 @@ import numpy as np
 import torch
 
 from ...fit import segment_person
-from .pyramid import continue_beyond, push_pull, smoothstep
+from .inpaint import continue_beyond
+from .pyramid import push_pull, smoothstep
 
 # our choices, as shares of the picture's shorter side
 BAND_INSIDE, BAND_OUTSIDE = 0.012, 0.024  # around the outline, where hair and background mix
 SURE_MARGIN, MAYBE_MARGIN = 0.03, 0.04  # how far GrabCut may move the network's outline in and out
-BACKGROUND_MARGIN = 0.010  # background this near to the person is not believed
+BACKGROUND_MARGIN = 0.014  # background this near to the person is not believed
 DETAIL_REACH = 0.12  # how far the background's structure continues behind the person
 GRABCUT_SIDE, GRABCUT_ROUNDS = 256, 3  # pixels; colour models need no more
+RIM = (0.003, 0.010)  # inside the outline: all rim up to the first, none from the second
 COLOUR_NOISE = 0.09  # colour difference at which a mixture can be told, 0..1
 FACE_MISSED = 0.5  # share of the head in the network's mask below which the mask is not believed
 
@@ -28,6 +30,8 @@ class Matte:
     alpha: np.ndarray  # [H, W] float32 0..1
     person: np.ndarray  # [H, W, 3] the person's colours, continued beyond the outline
     background: np.ndarray  # [H, W, 3] the photo's own pixels far from the person, filled behind
+    layer: np.ndarray  # [H, W, 4] person and alpha together
+    inner: np.ndarray  # [H, W] 0..1 the person without the rim, whose colours may hold some background
 
 
 def separate(
@@ -39,14 +43,23 @@ def separate(
     side = min(photo.shape[:2])
     core = erode(head, 0.03 * side)
     if mask is None:
-        person = outline(photo, person_probability(photo, core), core)
-        alpha = matte_band(photo, person, BAND_INSIDE * side, BAND_OUTSIDE * side)
+        outlined = outline(photo, person_probability(photo, core), core)
+        alpha = matte_band(photo, outlined, BAND_INSIDE * side, BAND_OUTSIDE * side)
         alpha = np.maximum(alpha, cv2.blur(core.astype(np.float32), (5, 5)) * core)
     else:
         alpha = np.clip(mask, 0, 1).astype(np.float32)
-    behind = continue_beyond(photo, ~dilate(alpha > 0.02, BACKGROUND_MARGIN * side), DETAIL_REACH * side)
-    background = np.where(alpha[..., None] > 0, behind, photo)
-    return Matte(alpha, person_colours(photo, alpha, background), background)
+    background = without_person(photo, alpha, BACKGROUND_MARGIN * side, DETAIL_REACH * side)
+    inside = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    inner = smoothstep(inside, RIM[0] * side, RIM[1] * side).astype(np.float32)
+    person = person_colours(photo, alpha, background)
+    return Matte(alpha, person, background, np.dstack([person, alpha]), inner)
+
+
+def without_person(photo: np.ndarray, alpha: np.ndarray, margin: float, reach: float) -> np.ndarray:
+    """[H, W, 3] the photo where no person is, blending over `margin` pixels into what is filled in behind."""
+    distance = cv2.distanceTransform((alpha <= 0.02).astype(np.uint8), cv2.DIST_L2, 5)
+    behind = continue_beyond(photo, distance > margin, reach)
+    return behind + (photo - behind) * smoothstep(distance, 0.3 * margin, margin)[..., None]
 
 
 def person_probability(photo: np.ndarray, core: np.ndarray) -> np.ndarray:

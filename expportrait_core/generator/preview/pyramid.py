@@ -1,4 +1,4 @@
-"""Filling holes in pictures from what surrounds them: colours from a pyramid, structure by reflection at the border."""
+"""Filling holes in pictures smoothly from what surrounds them."""
 
 from __future__ import annotations
 
@@ -31,34 +31,11 @@ def push_pull(
     return filled + (picture - filled) * weight[..., None]
 
 
-def continue_beyond(
-    picture: np.ndarray,  # [H, W, 3] float32
-    known: np.ndarray,  # [H, W] bool
-    reach: float,  # pixels over which structure fades into smooth colour
-) -> np.ndarray:  # [H, W, 3]
-    """The picture with its unknown part filled: colours smoothly, grain and texture mirrored at the hole's border."""
-    if known.all() or not known.any():
-        return picture.copy()
-    weight = known.astype(np.float32)
-    smooth = push_pull(picture, weight)
-    width = max(reach / 4, 1.0)
-    blurred = cv2.GaussianBlur(smooth, (0, 0), width)
-    detail = (picture - blurred) * weight[..., None]
-
-    distance, label = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    rows, columns = np.nonzero(known)
-    nearest = np.zeros((2, len(rows) + 1), np.float32)
-    nearest[:, label[rows, columns]] = rows, columns
-    row, column = np.mgrid[: known.shape[0], : known.shape[1]].astype(np.float32)
-    mirrored_row, mirrored_column = 2 * nearest[0][label] - row, 2 * nearest[1][label] - column
-    sample = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REFLECT_101}
-    mirrored = cv2.remap(np.dstack([detail, weight]), mirrored_column, mirrored_row, **sample)
-    strength = (1 - np.clip(distance / reach, 0, 1)) * mirrored[..., 3]
-    # neighbouring pixels may reflect at different places; a light blur hides these seams deeper inside
-    filled = cv2.GaussianBlur(blurred, (0, 0), 1.0) + mirrored[..., :3] * strength[..., None]
-    return np.where(known[..., None], picture, filled).astype(np.float32)
+def distance_to(mask: np.ndarray) -> np.ndarray:
+    """[H, W] pixels to the nearest pixel of the mask, far where it is empty."""
+    if not mask.any():
+        return np.full(mask.shape, 1e4, np.float32)
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
 
 
 def smoothstep(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -17,13 +17,16 @@ from scipy.sparse.linalg import splu
 from torch import Tensor
 
 from ...types import Camera
+from .pyramid import distance_to, smoothstep
 from .skeleton import Moves, carry
 
 # our choices
 NODES = 128  # along the picture's shorter side
+SMOOTH = 2.0  # nodes over which weights and depth are averaged
 BEHIND = 0.006  # metres that the sheet lies behind the outline, so that the mesh covers it
 EXPRESSION_REACH = 0.020  # metres from the outline at which expressions no longer move the sheet
 EXPRESSION_SPREAD = 0.006  # metres over which the outline's own motion is averaged
+THICK = 0.012  # of the picture's shorter side: what is thinner beside the mesh is the mesh's own rim
 ROUNDS = 6  # of the fixed-point inversion; the motion is smooth, four are enough to 0.1 pixel
 
 
@@ -39,6 +42,7 @@ class Sheet:
     near: Tensor  # [M] nodes that expressions reach
     anchors: Tensor  # [A] vertices of the outline
     blend: Tensor  # [M, A] share of the anchors' own motion
+    thick: np.ndarray  # [H, W] 0..1 hair and clothes rather than the mere rim of the face
 
     @staticmethod
     def of(
@@ -47,6 +51,8 @@ class Sheet:
         faces: Tensor,  # [Ts, 3]
         weights: Tensor,  # [Vs, J] skin weights
         camera: Camera,  # one, of the photo
+        alpha: np.ndarray,  # [H, W] person
+        ears: np.ndarray,  # [H, W] bool, where ears are
     ) -> Sheet:
         height, width = ids.shape
         cell = min(height, width) / NODES
@@ -56,7 +62,9 @@ class Sheet:
         ring = outline_nodes(seen.numpy() >= 0)
         vertex = faces[seen[torch.from_numpy(ring)].long(), 0]  # [R] any corner of the small triangle will do
         known = torch.cat([weights[vertex], corners[vertex, 2:]], 1)
-        values = torch.from_numpy(harmonic(ring, known.numpy()))
+        values = harmonic(ring, known.numpy()).reshape(rows, columns, -1)
+        # one triangle of the outline lies a little deeper than the next; the sheet need not follow that
+        values = torch.from_numpy(blur_channels(values, SMOOTH).reshape(rows * columns, -1))
         weight = values[:, :-1].clamp(min=0)
         pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
         anchors = torch.unique(vertex)
@@ -70,6 +78,7 @@ class Sheet:
             near=near,
             anchors=anchors,
             blend=blend,
+            thick=thick_beside(ids.numpy() >= 0, alpha, ears),
         )
 
     def inverse_map(
@@ -84,7 +93,9 @@ class Sheet:
         projected = camera.project(points[None])[0]
         shift = (projected[:, :2] / projected[:, 2:] - self.pixels).reshape(*self.shape, 2).numpy()
         depth = projected[:, 2].reshape(self.shape).numpy()
-        column, row = np.meshgrid(np.arange(self.shape[1], dtype=np.float32), np.arange(self.shape[0], dtype=np.float32))
+        column, row = np.meshgrid(
+            np.arange(self.shape[1], dtype=np.float32), np.arange(self.shape[0], dtype=np.float32)
+        )
         back = shift
         for _ in range(ROUNDS):
             back = sample(shift, column - back[..., 0] / self.cell, row - back[..., 1] / self.cell)
@@ -92,6 +103,15 @@ class Sheet:
         height, width = camera.image_size
         back = cv2.resize(back, (width, height), interpolation=cv2.INTER_CUBIC)
         return -back, cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def thick_beside(mesh: np.ndarray, alpha: np.ndarray, ears: np.ndarray) -> np.ndarray:
+    """[H, W] 0..1 where the person beside the mesh is more than a rim that the mesh missed, and a little around."""
+    width = THICK * min(mesh.shape)
+    beside = (alpha > 0.5) & ~mesh
+    core = cv2.distanceTransform(beside.astype(np.uint8), cv2.DIST_L2, 5) > width / 2
+    core |= beside & ears
+    return smoothstep(distance_to(core), 1.6 * width, 0.9 * width).astype(np.float32)
 
 
 def outline_nodes(covered: np.ndarray) -> np.ndarray:
@@ -123,6 +143,11 @@ def harmonic(
         right = -(free[:, fixed] @ values.astype(np.float64))
         filled[~fixed] = splu(free[:, ~fixed].tocsc()).solve(np.ascontiguousarray(right))
     return filled
+
+
+def blur_channels(field: np.ndarray, deviation: float) -> np.ndarray:
+    """[rows, columns, C] blurred, however many channels there are."""
+    return np.dstack([cv2.GaussianBlur(field[..., c], (0, 0), deviation) for c in range(field.shape[-1])])
 
 
 def expression_blend(

@@ -1,0 +1,268 @@
+"""transfer(): the driver's performance on a personalised head, with offsets that fit that head's own face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..body import axis_angle_to_matrix, matrix_to_axis_angle
+from ..body.posing import joint_transforms
+from ..types import (
+    HEAD,
+    JAW,
+    LEFT_EYE,
+    NECK,
+    RIGHT_EYE,
+    HeadModel,
+    HeadMotion,
+    PersonalizedHead,
+    SMPLXFit,
+    StoredOffsets,
+)
+from .model import TransferModel, load_transfer_model
+
+NECK_SHARE = 0.4
+"""Of the head's rotation; the rest is the head joint's. Our choice, not from the paper; the tracker's split too."""
+
+CHOICES = {
+    "head_pose": ("driver", "portrait", "relative"),
+    "camera": ("portrait", "driver"),
+    "expression": ("absolute", "relative"),
+}
+REGIONS = {
+    "brows": ("brow", "mh:eyebrows"),
+    "eyes": ("eye", "mh:eye-"),
+    "mouth": ("mouth", "jaw", "cheek", "nose", "tongue", "mh:mouth", "mh:nose", "mh:neck"),
+}
+"""How the names of the expressions of each region begin. Cheeks, nose and neck move with the mouth."""
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How much of the driver's performance is taken over, 1 = all of it."""
+
+    mouth: float = 1.0  # lower face and jaw
+    eyes: float = 1.0  # lids and gaze
+    brows: float = 1.0
+    pose: float = 1.0  # the head's rotation away from the portrait's
+    wrinkles: float = 1.0  # the dynamic offsets Δf
+
+
+def transfer(
+    head: PersonalizedHead,
+    driver: SMPLXFit,
+    model: TransferModel | None = None,
+    head_pose: str = "driver",
+    camera: str = "portrait",
+    expression: str = "absolute",
+    neutral_frame: int = 0,
+    gains: Gains | None = None,
+    portrait_frame: int = 0,
+) -> HeadMotion:
+    """The driver's performance on the head. By default camera, scale and translation are the portrait's, rotation
+    and expression the driver's.
+
+    Args:
+        model: predicts the dynamic offsets Δf; None loads the built-in one.
+        head_pose: "driver" looks where the driver looks, as seen by its camera; "relative" turns from the portrait's
+            own pose as the driver turns from its neutral frame; "portrait" keeps still.
+        camera: "portrait" leaves body and camera as they are in the portrait: the head turns about its neck and stays
+            where it is in the picture. "driver" takes over camera, body and place in the driver's picture.
+        expression: "absolute", or "relative": the portrait's own plus what the driver changed since its neutral frame.
+        neutral_frame: the driver's frame that both "relative" choices start from.
+        gains: by region; None takes over everything as it is.
+        portrait_frame: the frame of the head's own clip that the portrait picture shows.
+
+    Raises:
+        ValueError: another expression space than the head's, an unknown choice, a frame that is not there, or a gain
+            for a region of expressions that have no names.
+    """
+    gains = gains or Gains()
+    _check(head, driver, neutral_frame, portrait_frame, head_pose=head_pose, camera=camera, expression=expression)
+    by_region = _expression_gains(head.model, gains)
+    if gains.wrinkles != 0:
+        model = load_transfer_model() if model is None else model
+        model.require(head.model)
+    driver = driver.to(head.betas.device)
+    portrait = head.fit.frames(slice(portrait_frame, portrait_frame + 1))
+    relative = expression == "relative"
+
+    psi = _transferred_expression(portrait, driver, by_region, neutral_frame if relative else None)
+    base = driver if camera == "driver" else portrait
+    poses = base.poses.expand(driver.num_frames, -1, -1).clone()
+    for joint, gain in ((JAW, gains.mouth), (LEFT_EYE, gains.eyes), (RIGHT_EYE, gains.eyes)):
+        poses[:, joint] = _joint_pose(portrait, driver, joint, gain, neutral_frame if relative else None)
+    target = _head_rotation(head.model, portrait, driver, head_pose, neutral_frame, gains.pose)
+    poses[:, NECK], poses[:, HEAD] = _split(head.model, base, target)
+
+    translation = base.translation.expand(driver.num_frames, -1)
+    if camera == "driver":
+        translation = translation + _neck_shift(head, driver)
+    offsets = None
+    if gains.wrinkles != 0:
+        offsets = model.predict(head, psi, poses[:, JAW], gains.wrinkles)
+    return HeadMotion(
+        head=head,
+        expression=psi,
+        poses=poses,
+        translation=translation.contiguous(),
+        camera=driver.camera if camera == "driver" else portrait.camera.repeat(driver.num_frames),
+        fps=driver.fps,
+        portrait_frame=portrait_frame,
+        offsets=offsets,
+    )
+
+
+def copy_offsets(motion: HeadMotion, source: PersonalizedHead) -> HeadMotion:
+    """The paper's ablation: the motion with the driver's *own* offsets instead of ones that fit the target.
+
+    Args:
+        source: the driver's personalised head, whose clip the motion was driven by.
+
+    Raises:
+        ValueError: the two heads differ in model or level, or the clip in its length.
+    """
+    target, frames = motion.head, motion.num_frames
+    if (source.model_id, source.level) != (target.model_id, target.level) or source.fit.num_frames != frames:
+        raise ValueError(
+            f"Offsets can only be copied between heads of one model and level, frame by frame. The driver's head is "
+            f"'{source.model_id}' at level {source.level} with {source.fit.num_frames} frames, the target "
+            f"'{target.model_id}' at level {target.level} with {frames}."
+        )
+    moving = source.dynamic_offsets.abs().amax((0, 2)).nonzero()[:, 0]
+    stored = StoredOffsets(moving, source.dynamic_offsets[:, moving], target.model.num_vertices)
+    return motion.replace(offsets=stored.to(target.betas.device))
+
+
+def _check(head: PersonalizedHead, driver: SMPLXFit, neutral_frame: int, portrait_frame: int, **choices: str) -> None:
+    for name, value in choices.items():
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name} is '{value}', expected one of: {', '.join(CHOICES[name])}.")
+    driver.require_space(head.model)
+    for name, frame, count in (
+        ("neutral_frame", neutral_frame, driver.num_frames),
+        ("portrait_frame", portrait_frame, head.fit.num_frames),
+    ):
+        if not 0 <= frame < count:
+            whose = "driver" if name == "neutral_frame" else "portrait"
+            raise ValueError(f"{name} is {frame}, the {whose} has the frames 0 to {count - 1}. Choose one of them.")
+
+
+def _expression_gains(model: HeadModel, gains: Gains) -> Tensor:
+    """The factor of every expression column [E]."""
+    factors = torch.ones(len(model.expression_names), device=model.template.device)
+    if (gains.mouth, gains.eyes, gains.brows) == (1, 1, 1):
+        return factors
+    for column, name in enumerate(model.expression_names):
+        region = next((r for r, starts in REGIONS.items() if name.startswith(starts)), None)
+        if region is None and name:
+            raise ValueError(
+                f"Gains for mouth, eyes and brows need expressions with names. Those of '{model.model_id}' (space "
+                f"'{model.expression_space}') act on the whole face; leave these gains at 1. The gains for pose and "
+                f"wrinkles work with every model."
+            )
+        if region:
+            factors[column] = getattr(gains, region)
+    return factors
+
+
+def _transferred_expression(portrait: SMPLXFit, driver: SMPLXFit, factors: Tensor, neutral_frame: int | None) -> Tensor:
+    """ψ of the motion [F, E]."""
+    factors = factors[: driver.expression.shape[1]]
+    if neutral_frame is None:
+        return driver.expression * factors
+    change = (driver.expression - driver.expression[neutral_frame]) * factors
+    own = portrait.expression
+    width = max(own.shape[1], change.shape[1])
+    return _padded(own, width) + _padded(change, width)
+
+
+def _padded(expression: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(expression, (0, width - expression.shape[1]))
+
+
+def _joint_pose(portrait: SMPLXFit, driver: SMPLXFit, joint: int, gain: float, neutral_frame: int | None) -> Tensor:
+    """A joint that only the face moves (jaw, eyes), [F, 3]."""
+    if neutral_frame is None:
+        return driver.poses[:, joint] * gain
+    moved = axis_angle_to_matrix(driver.poses[:, joint])
+    change = matrix_to_axis_angle(moved[neutral_frame].T @ moved)
+    return matrix_to_axis_angle(axis_angle_to_matrix(portrait.poses[:, joint]) @ axis_angle_to_matrix(change * gain))
+
+
+def _ancestors(model: HeadModel, joint: int) -> list[int]:
+    """The joints above one, root first."""
+    parents, chain = model.parents.tolist(), []
+    while parents[joint] >= 0:
+        joint = parents[joint]
+        chain.insert(0, joint)
+    return chain
+
+
+def _body_rotation(model: HeadModel, fit: SMPLXFit) -> Tensor:
+    """Rotation [F, 3, 3] from the frame that the neck turns in to the camera: camera, global_orient and spine."""
+    rotation = fit.camera.world_to_camera[:, :3, :3]
+    for joint in _ancestors(model, NECK):
+        rotation = rotation @ axis_angle_to_matrix(fit.poses[:, joint])
+    return rotation
+
+
+def _neck_and_head(fit: SMPLXFit) -> tuple[Tensor, Tensor]:
+    neck, head = axis_angle_to_matrix(fit.poses[:, [NECK, HEAD]]).unbind(1)
+    return neck, head
+
+
+def _total_rotation(model: HeadModel, fit: SMPLXFit) -> Tensor:
+    """Rotation [F, 3, 3] of the skull in the camera: whatever joint or camera a tracker wrote it into."""
+    neck, head = _neck_and_head(fit)
+    return _body_rotation(model, fit) @ neck @ head
+
+
+def _head_rotation(
+    model: HeadModel, portrait: SMPLXFit, driver: SMPLXFit, head_pose: str, neutral_frame: int, gain: float
+) -> Tensor:
+    """The skull's rotation in the camera [F, 3, 3]."""
+    own, driven = _total_rotation(model, portrait), _total_rotation(model, driver)
+    if head_pose == "portrait":
+        return own.expand_as(driven)
+    # in the head's own axes: a nod stays a nod, also where the portrait looks to the side and the driver does not
+    start = driven[neutral_frame] if head_pose == "relative" else own[0]
+    change = start.T @ driven
+    if gain != 1:
+        change = axis_angle_to_matrix(matrix_to_axis_angle(change) * gain)
+    return own @ change
+
+
+def _split(model: HeadModel, base: SMPLXFit, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Neck and head poses [F, 3] under the base's body and camera, such that the skull has the target rotation.
+
+    The neck takes NECK_SHARE of it. What the base's own neck does beside that (another tracker splits otherwise) is
+    kept, so that the base's own rotation gives back its own poses exactly.
+    """
+    neck, head = _neck_and_head(base)
+    usual = _share(neck @ head)
+    new = _body_rotation(model, base).transpose(1, 2) @ target
+    new_neck = _share(new) @ usual.transpose(1, 2) @ neck
+    return matrix_to_axis_angle(new_neck), matrix_to_axis_angle(new_neck.transpose(1, 2) @ new)
+
+
+def _share(rotation: Tensor) -> Tensor:
+    return axis_angle_to_matrix(NECK_SHARE * matrix_to_axis_angle(rotation))
+
+
+def _neck_shift(head: PersonalizedHead, driver: SMPLXFit) -> Tensor:
+    """What brings the target's neck joint to where the driver's is [F, 3]: two bodies differ in the length of their
+    backs. Nothing where the driver's betas belong to another model, whose body is not known here."""
+    if driver.model_id != head.model_id:
+        return torch.zeros_like(driver.translation)
+    return _neck_position(head.model, driver.betas, driver) - _neck_position(head.model, head.betas, driver)
+
+
+def _neck_position(model: HeadModel, betas: Tensor, fit: SMPLXFit) -> Tensor:
+    """The neck joint before the translation [F, 3]."""
+    joints = model.joint_template + model.joint_shape_basis[..., : len(betas)] @ betas
+    joints = joints.expand(fit.num_frames, -1, -1)
+    moved = joint_transforms(axis_angle_to_matrix(fit.poses), joints, model.parents, [NECK])[:, 0]  # [F, 4, 3]
+    return (joints[:, NECK, None] @ moved[:, :3])[:, 0] + moved[:, 3]
