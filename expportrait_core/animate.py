@@ -66,8 +66,13 @@ def animate(
     model: HeadModel,
     size: int = 512,
     steps: Steps | None = None,
+    head_pose: str = "relative",
 ) -> Animation:
     """Everything up to the photo preview: no diffusion, no download.
+
+    Args:
+        head_pose: as in `transfer`. By default the head turns from the portrait's own pose as the driver turns from
+            its first frame: two cameras rarely see their faces from the same height.
 
     Raises:
         ValueError: no face found, or the driver's expressions are not this model's.
@@ -76,7 +81,7 @@ def animate(
     driver.require_space(model)  # before the long work
     portrait = make_portrait(images, model, size, steps)
     with steps("transfer"):
-        motion = transfer(portrait.head, driver)
+        motion = transfer(portrait.head, driver, head_pose=head_pose)
     with steps("render") as progress:
         maps = render_normals(motion, size=size, progress=progress)
     with steps("preview") as progress:

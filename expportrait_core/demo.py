@@ -57,9 +57,9 @@ def run_demo(folder: Path, steps: Steps | None = None, size: int = SIZE, frames:
         write_picture(folder / "contact_sheet.png", _sheet(made, driver, from_photo, from_preview))
     report = {
         "frames": driver.num_frames,
-        "seconds": {**_rounded(steps.seconds), "total": round(time.perf_counter() - start, 1)},
+        "seconds": {**_rounded(steps.seconds, 1), "total": round(time.perf_counter() - start, 1)},
         "landmark_error_percent": round(error, 2),
-        **figures,
+        **_rounded(figures, 2),
     }
     with atomic_path(folder / "report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
@@ -95,7 +95,7 @@ def _sheet(made: Animation, driver: SMPLXFit, from_photo: Tensor, from_preview: 
     moments = telling_moments(driver, MOMENTS)
     picture, reference = made.portrait.pictures[0], made.maps.reference_normals[0]
     covered = (reference != 0).any(-1).float()
-    strongest = int(driver.expression.norm(dim=1).argmax())
+    strongest = max(moments, key=lambda frame: float(made.motion.offsets(frame, frame + 1).abs().sum()))
     triangles = f"{len(made.motion.head.model.fine_faces):,} triangles"
     small = f"{from_photo.shape[2]} × {from_photo.shape[1]} pixels"
     return contact_sheet(
@@ -105,17 +105,17 @@ def _sheet(made: Animation, driver: SMPLXFit, from_photo: Tensor, from_preview: 
             "the photo": picture,
             "the fitted head over it": overlay(picture, reference, covered),
             "reference normals": reference,
-            f"face at {strongest / driver.fps:.2f} s, enlarged": face_of(made.maps.normals[strongest]),
+            f"wrinkles at {strongest / driver.fps:.2f} s, enlarged": face_of(made.maps.normals[strongest]),
         },
         [f"{frame / driver.fps:.2f} s" for frame in moments],
         {
             f"driving normals of the head, {triangles}": made.maps.normals[moments],
             "photo preview: the photo itself, moved by the head": made.preview[moments],
-            f"demo generator on the photo, {small}: the normals do the work": from_photo[moments],
-            f"demo generator on the preview, {small}": from_preview[moments],
+            f"demo generator, from the photo and the normals, {small}": from_photo[moments],
+            f"demo generator, from the preview and the normals, {small}": from_preview[moments],
         },
     )
 
 
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 1) for name, value in seconds.items()}
+def _rounded(values: dict[str, float], digits: int) -> dict[str, float]:
+    return {name: round(value, digits) for name, value in values.items()}

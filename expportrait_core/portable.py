@@ -70,7 +70,8 @@ class Portable:
         header = {"format": self.format, "version": str(VERSION), "values": json.dumps(values, sort_keys=True)}
         with atomic_path(path) as temporary:
             # clones, because a slice and its whole may both be fields and safetensors refuses shared memory
-            save_file({k: v.detach().cpu().clone().contiguous() for k, v in tensors.items()}, temporary, metadata=header)
+            separate = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
+            save_file(separate, temporary, metadata=header)
         return Path(path)
 
     @classmethod

@@ -9,6 +9,7 @@ from .demo import DemoConfig, DemoGenerator, load_demo
 from .diffusers_host import attach, inject
 from .evaluate import evaluate_demo
 from .generate import generate
+from .preview import photo_preview
 from .train import TrainConfig, train_demo
 
 __all__ = [
@@ -16,10 +17,3 @@ __all__ = [
     "evaluate_demo", "generate", "inject", "load_adapter", "load_demo", "photo_preview", "train_demo",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> object:
-    if name == "photo_preview":
-        from .preview import photo_preview
-
-        return photo_preview
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

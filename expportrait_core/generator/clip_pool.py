@@ -99,7 +99,7 @@ def load_pool(folder: str | Path, size: int) -> ClipPool:
     return ClipPool(**{f.name: torch.cat([shard[f.name] for shard in shards]) for f in fields(ClipPool)})
 
 
-def evaluation_pool(size: int, clips: int = 48, frames: int = 4) -> ClipPool:
+def evaluation_pool(size: int, clips: int = 24, frames: int = 4) -> ClipPool:
     """The fixed evaluation set: seeds and textures that training never sees."""
     return render_clips(range(EVALUATION_SEED, EVALUATION_SEED + clips), size, held_out=True, frames=frames)
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..portable import Portable
 from ..types import HeadModel, SMPLXFit
 
 FACE_IN_MASK = 0.5  # share of the visible face that a person's mask must cover at least; our choice
@@ -24,7 +23,7 @@ def ready(value: T, device: torch.device, dtype: torch.dtype) -> T:
         return value.clone() if value.is_inference() else value
     if isinstance(value, dict):
         return {key: ready(inner, device, dtype) for key, inner in value.items()}
-    if isinstance(value, Portable):
+    if dataclasses.is_dataclass(value):
         parts = {f.name: ready(getattr(value, f.name), device, dtype) for f in dataclasses.fields(value)}
         return dataclasses.replace(value, **parts)
     return value

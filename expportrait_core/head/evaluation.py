@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..body.posing import pose_vertices
+from ..fit.solver import ExpressionPrior
 from ..render import MeshTopology, encode_normals, render_mesh, visible_triangles
 from ..types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, Camera, HeadModel, SMPLXFit
 from . import objective
@@ -31,6 +32,7 @@ class Problem:
     model: HeadModel
     fit: SMPLXFit  # the tracker's
     settings: PersonalizeSettings
+    expression_prior: ExpressionPrior  # the tracker's
     landmarks: FittedLandmarks | None
     eye_distance: Tensor | None  # [F] pixels, of the tracker's fit
     targets: DenseTargets | None
@@ -239,9 +241,10 @@ def _clip_terms(
 
 def _stay(problem: Problem, parameters: Parameters, frames: Tensor) -> Tensor:
     fit, settings = problem.fit, problem.settings
+    expression_scale = settings.expression_scale * problem.expression_prior.deviation[: fit.expression.shape[1]]
     return objective.stay_term({
         "betas": (parameters.betas - fit.betas, settings.betas_scale),
-        "expression": (parameters.expression - fit.expression[frames], settings.expression_scale),
+        "expression": (parameters.expression - fit.expression[frames], expression_scale),
         "rotations": (parameters.rotations - fit.poses[frames][:, JOINTS], settings.pose_scale),
         "translation": (parameters.translation - fit.translation[frames], settings.translation_scale),
     })

@@ -11,18 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
 from ..body.posing import pose_vertices
 from ..body.upsampling import build_upsampling
+from ..fit.tracking import EYELID_WEIGHT, EYELIDS, FACE_OVAL, LIP_WEIGHT, LIPS, OVAL_WEIGHT
 from ..types import HeadModel, SMPLXFit
 
 OUTER_EYE_CORNERS = {"mediapipe478": (33, 263), "ibug68": (36, 45), "ibug51": (19, 28)}
-
-# Points that slide along the cheek when the head turns, because they follow its outline in the picture
-_FACE_OVAL = (
-    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
-    136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
-)  # fmt: skip
-CONTOURS = {"mediapipe478": _FACE_OVAL, "ibug68": tuple(range(17)), "ibug51": ()}
+MEDIAPIPE_POINTS = {
+    "mediapipe478": tuple(range(478)), "ibug68": IBUG68_FROM_MEDIAPIPE, "ibug51": IBUG68_FROM_MEDIAPIPE[17:],
+}  # fmt: skip
+"""Which of MediaPipe's points each scheme consists of."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class FittedLandmarks:
         return focal * (points[:, a] - points[:, b]).norm(dim=-1) / pixels[:, [a, b], 2].mean(1)
 
 
-def fitted_landmarks(model: HeadModel, fit: SMPLXFit, contour_confidence: float) -> FittedLandmarks | None:
+def fitted_landmarks(model: HeadModel, fit: SMPLXFit) -> FittedLandmarks | None:
     """The fit's landmarks on this model; None if the fit has none.
 
     Raises:
@@ -76,7 +75,7 @@ def fitted_landmarks(model: HeadModel, fit: SMPLXFit, contour_confidence: float)
             f"has {len(embedding.triangles)}. Track the picture again with this head model."
         )
     confidence = landmarks[..., 2].clamp(0, 1) * fit.valid[:, None].to(landmarks)
-    confidence[:, [number for number in CONTOURS[scheme] if number < landmarks.shape[1]]] *= contour_confidence
+    confidence = confidence * _trust(scheme)[: landmarks.shape[1]].to(landmarks)
     if not torch.isfinite(confidence).all() or not torch.isfinite(landmarks[confidence > 0]).all():
         raise ValueError("The fit's landmarks hold NaN or infinite values. Give those a confidence of 0.")
 
@@ -100,17 +99,28 @@ def fitted_landmarks(model: HeadModel, fit: SMPLXFit, contour_confidence: float)
 
 
 def _matching_scheme(model: HeadModel, fit: SMPLXFit) -> tuple[str, Tensor]:
-    """The scheme to use and the landmarks in it. SMPL-X files carry only the inner 51 of iBUG's 68."""
+    """The scheme to use and the landmarks in it. SMPL-X files carry only the inner 51 of iBUG's 68, while the tracker
+    writes MediaPipe's points whatever the model."""
     scheme, landmarks = fit.landmark_scheme, fit.landmarks
-    if scheme == "ibug68" and "ibug68" not in model.landmarks and "ibug51" in model.landmarks:
-        scheme, landmarks = "ibug51", landmarks[:, 17:]
     known = [name for name in OUTER_EYE_CORNERS if name in model.landmarks]
+    if scheme == "mediapipe478" and scheme not in known and known and landmarks.shape[1] >= 468:
+        return known[0], landmarks[:, list(MEDIAPIPE_POINTS[known[0]])]
+    if scheme == "ibug68" and scheme not in known and "ibug51" in known:
+        return "ibug51", landmarks[:, 17:]
     if scheme not in known:
         raise ValueError(
-            f"The fit's landmarks are in the scheme '{fit.landmark_scheme}', the head model '{model.model_id}' has "
+            f"The fit's landmarks are in the scheme '{scheme}', the head model '{model.model_id}' has "
             f"{', '.join(known) or 'none'}. Track the picture with one of those, or remove the fit's landmarks."
         )
     return scheme, landmarks
+
+
+def _trust(scheme: str) -> Tensor:
+    """How much each landmark is to be believed, as the tracker has it."""
+    trust = torch.ones(478)
+    for group, weight in ((FACE_OVAL, OVAL_WEIGHT), (EYELIDS, EYELID_WEIGHT), (LIPS, LIP_WEIGHT)):
+        trust[list(group)] = weight
+    return trust[list(MEDIAPIPE_POINTS[scheme])]
 
 
 def on_fine_mesh(

@@ -208,7 +208,7 @@ def rigid_term(
 
 
 def stay_term(
-    changes: dict[str, tuple[Tensor, float]],  # what the tracker found: [F, ...] change from it, and what counts as far
+    changes: dict[str, tuple[Tensor, float | Tensor]],  # by name: [F, ...] change, and what counts as far
 ) -> Tensor:
     """Distance from the tracked fit: squares in units of the scales, summed over columns, mean over frames (ours)."""
     return sum((change / scale).pow(2).flatten(1).sum(1).mean() for change, scale in changes.values())

@@ -17,7 +17,6 @@ FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99  # a shorter memory than Adam's 0.999: t
 SMALLEST_GRADIENT = 1e-7  # of terms in the objective's units: below it is rounding noise, not a direction
 WARM_UP = 20  # steps until the rates are at their full height; our choice
 OF_THE_FIT, OF_THE_OFFSETS = ("betas", "expression", "rotations", "translation"), ("static", "dynamic")
-BOUNDED_SPACES = ("arkit",)  # expression spaces whose units run from 0 to 1
 
 
 @dataclass
@@ -50,7 +49,7 @@ def optimise(problem: Problem, start: Parameters, progress: Progress) -> Paramet
     total = number_of_steps(settings, len(valid))
     generator = torch.Generator().manual_seed(settings.seed)
     batches = _batches(valid, settings.frames_per_step, generator)
-    lower, upper = _expression_bounds(fit.expression, fit.expression_space)
+    lower, upper = _expression_bounds(problem)
     clip_sum = solvers["dynamic"].values[valid].sum(0, keepdim=True)
     progress(0, total, None)
     for step in range(total):
@@ -112,7 +111,8 @@ def _factors(step: int, total: int, settings: PersonalizeSettings) -> dict[str, 
     small the gradient, then falling to zero. Offsets begin later."""
     falling = 0.5 + 0.5 * math.cos(math.pi * step / total)
     since = dict.fromkeys(OF_THE_FIT, step if settings.refine_fit else -1)
-    since |= dict.fromkeys(OF_THE_OFFSETS, step - math.ceil(settings.offsets_after * total))
+    alone = math.ceil(settings.offsets_after * total) if settings.refine_fit else 0
+    since |= dict.fromkeys(OF_THE_OFFSETS, step - alone)
     return {name: falling * min(max(n + 1, 0) / WARM_UP, 1) for name, n in since.items()}
 
 
@@ -169,11 +169,11 @@ def neighbourhood(
     return Neighbourhood(torch.cat(pairs), controls[torch.cat(neighbours)], clip_mean)
 
 
-def _expression_bounds(expression: Tensor, space: str) -> tuple[Tensor, Tensor]:
-    """Named units stay within 0..1, or within what the tracker found where that is wider; others are unbounded."""
-    if space in BOUNDED_SPACES:
-        return expression.clamp(max=0), expression.clamp(min=1)
-    return torch.full_like(expression, -torch.inf), torch.full_like(expression, torch.inf)
+def _expression_bounds(problem: Problem) -> tuple[Tensor, Tensor]:
+    """The tracker's bounds, or what the fit holds where that is wider."""
+    expression, prior = problem.fit.expression, problem.expression_prior
+    lower, upper = (bound[: expression.shape[1]] for bound in (prior.lower, prior.upper))
+    return torch.minimum(expression, lower), torch.maximum(expression, upper)
 
 
 def _report(

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..body import regions, with_level
 from ..body.posing import pose_vertices
 from ..body.upsampling import upsample
+from ..fit.tracking import expression_prior
 from ..render import MeshTopology
 from ..types import HeadModel, PersonalizedHead, Progress, SMPLXFit, no_progress
 from . import offsets
@@ -76,7 +77,7 @@ def build_problem(
     settings: PersonalizeSettings,
 ) -> Problem:
     """All that is fixed during the optimisation. The arguments are `personalize`'s, checked."""
-    landmarks = fitted_landmarks(model, fit, settings.contour_confidence)
+    landmarks = fitted_landmarks(model, fit)
     targets, scale = None, None
     if not (normals is None and depth is None and mask is None):
         corners = _initial_corners(model, fit)
@@ -86,6 +87,8 @@ def build_problem(
         targets = dense_targets(normals, depth, mask, fit.camera, pixels, settings.dense_size, settings.erosion)
         scale = fit.camera.intrinsics[:, 0, 0] / targets.stride / corners[..., 2].mean(1) / MILLIMETRES
     detail = normals is not None or depth is not None  # nothing else shows wrinkles
+    if not detail:
+        settings = dataclasses.replace(settings, landmarks_weight=settings.landmarks_alone_weight)
     static = offsets.static_field(model, settings, detail)
     interior = torch.zeros_like(model.facial_weight)
     for part in (regions.MOUTH, regions.UPPER_TEETH, regions.LOWER_TEETH, regions.TONGUE):
@@ -96,6 +99,7 @@ def build_problem(
         fit=fit,
         settings=settings,
         landmarks=landmarks,
+        expression_prior=ready(expression_prior(model), fit.betas.device, fit.betas.dtype),
         eye_distance=None if landmarks is None else _eye_distance(landmarks, fit),
         targets=targets,
         samples_per_millimetre=scale,

@@ -43,7 +43,7 @@ class PersonalizeSettings:
 
     # Data terms of the paper
     landmarks_weight: float = 0.01  # L_ldmk, squared percents of the outer-eye-corner distance
-    contour_confidence: float = 0.2  # of landmarks on the outline of the face: they slide when the head turns
+    landmarks_alone_weight: float = 0.05  # the same where neither normals nor depth are given
     normals_weight: float = 1.0  # L_normal, L1
     high_pass_weight: float = 1.0  # the same L1 on normals minus their blur: wrinkles live there
     high_pass_millimetres: float = 4.0  # standard deviation of that blur on the face
@@ -60,7 +60,7 @@ class PersonalizeSettings:
     static_laplacian_weight: float = 15.0  # mean |LΔg|², square millimetres
     dynamic_laplacian_weight: float = 5.0
     temporal_weight: float = 0.1  # mean |Δf(i) - Δf(i-1)|², square millimetres
-    zero_mean_weight: float = 2.0  # |mean over the clip of Δf|², square millimetres; not used for a single frame
+    zero_mean_weight: float = 5.0  # |mean over the clip of Δf|², square millimetres; not used for a single frame
 
     # Regularisers of ours
     rigid_weight: float = 0.5  # deviation of the ears' offsets from their common one, square millimetres
@@ -68,7 +68,7 @@ class PersonalizeSettings:
     betas_scale: float = 1.0  # what counts as far: standard deviations,
     pose_scale: float = 0.1  # radians,
     translation_scale: float = 0.005  # metres,
-    expression_scale: float = 0.2
+    expression_scale: float = 0.5  # of the standard deviations that the tracker believes in
 
     # Pictures
     dense_size: int = 256  # samples of the square around the head at which a step compares the maps, at most

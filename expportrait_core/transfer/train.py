@@ -57,10 +57,10 @@ class TrainSettings:
     # L1 rewards the middle value, and most of a face has no wrinkle most of the time, so that a young network learns
     # to predict none. The loss is therefore squared below this error, which shrinks after a first share of the steps.
     first_softness: float = 0.3  # millimetres
-    last_softness: float = 0.02
+    last_softness: float = 0.004
     softening: float = 0.3  # share of the steps at the first softness
     detail_weight: float = 0.5  # of the difference along edges: the high frequencies, where wrinkles live
-    still: float = 0.02  # chance of an edge without any crease, relative to one with a crease of a millimetre
+    still: float = 0.1  # chance of an edge without any crease, relative to one with a crease of a millimetre
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..body import upsample
 from ..types import HeadModel
-from .face import CoarseOperators, FaceFrame, face_coordinates, face_frame
+from .face import CoarseOperators, FaceFrame, csr, face_coordinates, face_frame
 
 STANDARD_FACE = (57.7, 66.6, 57.7)  # millimetres per unit of `face_coordinates`
 SLACK = 0.02  # compression that the skin takes up without buckling
@@ -140,7 +140,8 @@ def _spread(pairs: Tensor, row_of: Tensor, total: int, operators: CoarseOperator
     rows, count = pairs.T.flatten(), len(row_of)
     columns = torch.arange(len(pairs), device=rows.device).repeat(3)
     share = 1 / torch.bincount(rows, minlength=count)[rows]
-    mean = torch.sparse_coo_tensor(torch.stack([rows, columns]), share, (count, len(pairs)), check_invariants=False)
+    # sparse times sparse in coordinates: in compressed rows not every build of torch has it
+    matrix = csr(rows, columns, share, (count, len(pairs))).to_sparse_coo()
     average = operators.average.to_sparse_coo().coalesce()
     (to, source), values = average.indices(), average.values()
     blocks = [
@@ -149,11 +150,11 @@ def _spread(pairs: Tensor, row_of: Tensor, total: int, operators: CoarseOperator
     ends = torch.stack([torch.cat(side) for side in zip(*blocks, strict=True)])
     inside = (ends >= 0).all(0)
     weights = values.repeat(len(CREASES))[inside]
-    smooth = torch.sparse_coo_tensor(ends[:, inside], weights, (count, count), check_invariants=False)
-    matrix = mean.to_sparse_csr()
+    smooth = csr(*ends[:, inside], weights, (count, count)).to_sparse_coo()
     for _ in range(SMOOTHING):
-        matrix = smooth.to_sparse_csr() @ matrix
-    return matrix
+        matrix = smooth @ matrix
+    matrix = matrix.coalesce()
+    return csr(*matrix.indices(), matrix.values(), (count, len(pairs)))
 
 
 def _row_number(

@@ -91,11 +91,12 @@ class Background:
     """What lies behind the person."""
 
     def __init__(self, portrait: Portrait, kind: str):
-        self.kind, self.photo, matte = kind, portrait.photo, portrait.matte
+        self.kind, matte = kind, portrait.matte
         self.filled = matte.background
         # where nothing moves, person and background together are the photo again, whatever the matte missed
         alpha = matte.alpha[..., None]
-        self.still = np.clip((portrait.photo - alpha * matte.person) / np.maximum(1 - alpha, 0.02), 0, 1)
+        rest = np.clip((portrait.photo - alpha * matte.person) / np.maximum(1 - alpha, 0.02), 0, 1)
+        self.still = np.where(alpha < 0.98, rest, matte.background)
         self.grid = pixel_grid((slice(0, portrait.photo.shape[0]), slice(0, portrait.photo.shape[1])))
         self.bend = bending(matte.alpha) if kind == "keep" else None
 
@@ -105,7 +106,7 @@ class Background:
             return frame.colour / np.maximum(frame.alpha, 1e-3)[..., None]
         if self.kind == "keep":
             back = frame.back * self.bend[..., None]
-            behind = sample(self.photo, self.grid[0] + back[..., 0], self.grid[1] + back[..., 1], cv2.INTER_CUBIC)
+            behind = sample(self.still, self.grid[0] + back[..., 0], self.grid[1] + back[..., 1], cv2.INTER_CUBIC)
         else:
             moved = smoothstep(np.hypot(frame.back[..., 0], frame.back[..., 1]), *MOVED)[..., None]
             behind = self.still + (self.filled - self.still) * moved

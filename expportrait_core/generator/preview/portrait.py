@@ -12,7 +12,7 @@ from torch import Tensor
 from ...body import pose_head, upsample
 from ...fit import detect_landmarks
 from ...render import MeshTopology
-from ...types import HEAD, NECK, Camera, HeadModel, HeadMotion, SMPLXFit
+from ...types import HEAD, NECK, Camera, HeadMotion, SMPLXFit
 from .eyes import Eye, make_eyes
 from .light import Light
 from .matte import Matte, separate
@@ -38,6 +38,7 @@ from .surface import (
 )
 
 HEAD_SHARE = 0.5  # weight of neck and head together from which a vertex is head; our choice
+LID_AREA = 0.007  # metres around the lids' rims that expressions do not shade; our choice
 # MediaPipe's points around the eyes
 LIDS = {
     RIGHT_EYE: (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
@@ -78,6 +79,7 @@ def take_apart(
     fit = head.fit.frames([motion.portrait_frame])
     moves = joint_moves(model, head.betas, fit.expression, fit.poses, fit.translation).frame(0)
     head_joint = carriers(model).index(HEAD)
+    on_head = [number for number, joint in enumerate(carriers(model)) if joint in (NECK, HEAD)]
     weights, kinds = rigid_weights(model), triangle_kinds(model)
     skin = vertex_kinds(model) == SKIN
     facial = upsample(model.facial_weight[:, None], model.faces, model.upsampling)[:, 0]
@@ -87,7 +89,7 @@ def take_apart(
     posed = pose_head(head, motion.portrait_frame)[0]
     vertices = ears.flattened(posed)
     _, corners, _, ids, _ = project_surface(vertices, camera, topology)
-    matte = separate(photo, head_pixels(weights, model, faces, ids), mask)
+    matte = separate(photo, head_pixels(weights[:, on_head].sum(1), faces, ids), mask)
     offsets = outline_offsets(vertices, corners, faces, ids, matte.alpha, camera)
     vertices = vertices + offsets
     rims = lid_rims(
@@ -108,8 +110,8 @@ def take_apart(
         camera=camera,
         matte=matte,
         surface=surface,
-        sheet=Sheet.of(surface.ids, surface.corners, faces, weights, camera, matte.alpha, ear_area),
-        light=Light.of(colours, surface.normals, trust),
+        sheet=Sheet.of(surface.ids, surface.corners, faces, weights, on_head, camera, matte.alpha, ear_area),
+        light=Light.of(colours, surface.normals, trust).from_above(moves.turn[head_joint][1]),
         rim_maps=rim_maps(matte, shown, mouth),
         mouth=mouth,
         eyes=make_eyes(head, vertex_kinds(model), vertices, moves, camera, photo, shown, tone),
@@ -119,14 +121,21 @@ def take_apart(
         weights=weights,
         ears=ears,
         offsets=offsets,
-        facial=facial,
+        facial=facial * away_from_lids(vertices, rims),
     )
 
 
-def head_pixels(weights: Tensor, model: HeadModel, faces: Tensor, ids: Tensor) -> np.ndarray:
-    """[H, W] bool: pixels of head and neck."""
-    joints = carriers(model)
-    share = weights[:, [joints.index(joint) for joint in (NECK, HEAD) if joint in joints]].sum(1)
+def away_from_lids(vertices: Tensor, rims: dict[int, LidRim]) -> Tensor:
+    """[Vs] 0 at the rims of the lids, 1 away from them: a lid that unrolls is no wrinkle, and is not to be shaded."""
+    away = torch.ones(len(vertices))
+    for rim in rims.values():
+        distance = torch.cdist(vertices, vertices[torch.cat([rim.upper, rim.lower])]).amin(1)
+        away = away * (1 - torch.exp(-0.5 * (distance / LID_AREA) ** 2))
+    return away
+
+
+def head_pixels(share: Tensor, faces: Tensor, ids: Tensor) -> np.ndarray:
+    """[H, W] bool: pixels of head and neck, whose share in each vertex [Vs] is given."""
     inside = share[faces].amin(1) > HEAD_SHARE
     return ((ids >= 0) & inside[ids.clamp(min=0).long()]).numpy()
 

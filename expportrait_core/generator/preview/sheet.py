@@ -26,6 +26,7 @@ SMOOTH = 2.0  # nodes over which weights and depth are averaged
 BEHIND = 0.006  # metres that the sheet lies behind the outline, so that the mesh covers it
 EXPRESSION_REACH = 0.020  # metres from the outline at which expressions no longer move the sheet
 EXPRESSION_SPREAD = 0.006  # metres over which the outline's own motion is averaged
+CLOTHES = (0.25, 0.85)  # share of neck and head up to which the sheet stays with the trunk, from which with the head
 THICK = 0.012  # of the picture's shorter side: what is thinner beside the mesh is the mesh's own rim
 ROUNDS = 6  # of the fixed-point inversion; the motion is smooth, four are enough to 0.1 pixel
 
@@ -50,6 +51,7 @@ class Sheet:
         corners: Tensor,  # [Vs, 3] homogeneous pixel corners in the photo
         faces: Tensor,  # [Ts, 3]
         weights: Tensor,  # [Vs, J] skin weights
+        on_head: list[int],  # which of the J are neck and head
         camera: Camera,  # one, of the photo
         alpha: np.ndarray,  # [H, W] person
         ears: np.ndarray,  # [H, W] bool, where ears are
@@ -65,7 +67,7 @@ class Sheet:
         values = harmonic(ring, known.numpy()).reshape(rows, columns, -1)
         # one triangle of the outline lies a little deeper than the next; the sheet need not follow that
         values = torch.from_numpy(blur_channels(values, SMOOTH).reshape(rows * columns, -1))
-        weight = values[:, :-1].clamp(min=0)
+        weight = clothes_stay(values[:, :-1].clamp(min=0), on_head)
         pixels = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
         anchors = torch.unique(vertex)
         near, blend = expression_blend(pixels, ring, corners, anchors, float(camera.intrinsics[0, 0, 0]))
@@ -103,6 +105,21 @@ class Sheet:
         height, width = camera.image_size
         back = cv2.resize(back, (width, height), interpolation=cv2.INTER_CUBIC)
         return -back, cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def clothes_stay(
+    weights: Tensor,  # [N, J]
+    on_head: list[int],
+) -> Tensor:
+    """The weights with what hangs mostly on the trunk left to it, and what hangs mostly on the head to the head:
+    a collar does not swim along with the neck."""
+    total = weights.sum(1, keepdim=True).clamp(min=1e-6)
+    share = weights[:, on_head].sum(1, keepdim=True) / total
+    t = ((share - CLOTHES[0]) / (CLOTHES[1] - CLOTHES[0])).clamp(0, 1)
+    wanted = t * t * (3 - 2 * t)
+    factor = ((1 - wanted) / (1 - share).clamp(min=1e-6)).expand_as(weights).clone()
+    factor[:, on_head] = wanted / share.clamp(min=1e-6)
+    return weights * factor
 
 
 def thick_beside(mesh: np.ndarray, alpha: np.ndarray, ears: np.ndarray) -> np.ndarray:
