@@ -38,7 +38,8 @@ def test_offsets_are_exactly_zero_off_the_face_and_not_on_it(head, motion) -> No
     assert offsets.shape == (3, head.model.num_vertices, 3)
     assert not offsets[:, facial == 0].any()
     assert (offsets[:, facial > 0.5].norm(dim=-1) > 0).float().mean() > 0.99
-    assert offsets.abs().max() <= 2 * untrained().config.decoder.largest
+    # and they fade out with the weight, so that no field ends in a step
+    assert (offsets.abs().amax((0, 2)) <= 2 * untrained().config.decoder.largest * facial + 1e-9).all()
 
 
 def test_frames_and_vertices_in_pieces_are_the_whole(motion, monkeypatch) -> None:
