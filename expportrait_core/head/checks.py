@@ -12,6 +12,8 @@ from ..types import HeadModel, SMPLXFit
 
 FACE_IN_MASK = 0.5  # share of the visible face that a person's mask must cover at least; our choice
 
+NEAREST = 0.05  # metres that a head must be in front of the camera's plane; our choice
+
 T = TypeVar("T")
 
 
@@ -44,13 +46,14 @@ def check_inputs(
             f"The fit was made with the head model '{fit.model_id}' and {len(fit.betas)} shape values, the given one "
             f"is '{model.model_id}' with {model.shape_basis.shape[2]}. Load the head model that the fit was made with."
         )
-    if fit.landmarks is None and normals is None and depth is None and mask is None:
+    if not fit.valid.any():
+        raise ValueError("No frame of the fit shows a face. Use a picture or a clip in which the face is found.")
+    no_landmarks = fit.landmarks is None or not (fit.landmarks[fit.valid][..., 2] > 0).any()
+    if no_landmarks and normals is None and depth is None and mask is None:
         raise ValueError(
             "There is nothing to fit the head to: the fit has no landmarks, and no normals, depth or mask are given. "
             "Track the picture (which finds landmarks), or connect a normal map, a depth map or a mask."
         )
-    if not fit.valid.any():
-        raise ValueError("No frame of the fit shows a face. Use a picture or a clip in which the face is found.")
     given = (("images", images, 3), ("normals", normals, 3), ("depth", depth, 0), ("mask", mask, 0))
     for name, maps, channels in given:
         if maps is not None:
@@ -77,6 +80,23 @@ def _check_maps(name: str, maps: Tensor, channels: int, fit: SMPLXFit) -> None:
         )
     if not torch.isfinite(maps).all():
         raise ValueError(f"The {name} hold NaN or infinite values. Set what is not known to 0.")
+
+
+def check_in_view(
+    corners: Tensor,  # [F, V, 3] the initial fit's vertices as homogeneous pixel corners
+    fit: SMPLXFit,
+) -> None:
+    """Raise a sentence if the fit's head is not in front of the camera, or not in the picture."""
+    height, width = fit.image_size
+    x, y = (corners[..., axis] / corners[..., 2] for axis in (0, 1))
+    behind = fit.valid & (corners[..., 2] < NEAREST).any(1)
+    outside = fit.valid & ~((x > 0) & (x < width) & (y > 0) & (y < height)).any(1)
+    for wrong, where in ((behind, "behind the camera or closer than 5 cm to it"), (outside, "outside the picture")):
+        if wrong.any():
+            raise ValueError(
+                f"In frame {int(wrong.nonzero()[0])} the fit's head is {where}. Check the fit's camera and "
+                f"translation: a motion capture in world space needs a camera of its own, or track the picture."
+            )
 
 
 def check_mask(

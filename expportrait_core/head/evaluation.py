@@ -42,7 +42,7 @@ class Problem:
     laplacian: SparseMatrix
     ears: Tensor  # [2, Vs]
     topology: MeshTopology
-    faces_per_vertex: Tensor  # [Vs]
+    faces_per_vertex: Tensor  # [Vs] int64
     hidden_faces: Tensor  # [Ts] bool, the inside of the mouth: estimators see nothing there
     fillable: Tensor  # [Vs] where the outline may grow
 
@@ -217,10 +217,9 @@ def _turns_away(problem: Problem, positions: Tensor) -> Tensor:
     x, y = (positions[..., axis].t().contiguous() for axis in (0, 1))  # [Vs, b]
     x0, x1, x2 = (x.index_select(0, corner) for corner in problem.model.fine_faces.t())
     y0, y1, y2 = (y.index_select(0, corner) for corner in problem.model.fine_faces.t())
-    facing = (x1 - x0) * (y2 - y0) < (y1 - y0) * (x2 - x0)  # counter-clockwise where y points down
-    share = problem.topology.vertex_faces.to(positions.dtype) @ torch.where(facing, 1.0, -1.0).to(positions)
-    count = problem.faces_per_vertex[:, None]
-    return (share.abs() < count - 0.5).to(positions).t()
+    front = (x1 - x0) * (y2 - y0) < (y1 - y0) * (x2 - x0)  # counter-clockwise where y points down
+    balance = problem.topology.vertex_faces.to(positions.dtype) @ torch.where(front, 1.0, -1.0).to(positions)
+    return (balance.abs() < problem.faces_per_vertex[:, None] - 0.5).to(positions).t()
 
 
 def _clip_terms(

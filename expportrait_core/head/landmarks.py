@@ -59,7 +59,7 @@ class FittedLandmarks:
 
 
 def fitted_landmarks(model: HeadModel, fit: SMPLXFit) -> FittedLandmarks | None:
-    """The fit's landmarks on this model; None if the fit has none.
+    """The fit's landmarks on this model; None if the fit has none, or none with any confidence.
 
     Raises:
         ValueError: an unknown scheme, one that the model does not carry, more landmarks than the scheme has, NaN, or
@@ -74,10 +74,12 @@ def fitted_landmarks(model: HeadModel, fit: SMPLXFit) -> FittedLandmarks | None:
             f"The fit has {landmarks.shape[1]} landmarks, the scheme '{scheme}' of the head model '{model.model_id}' "
             f"has {len(embedding.triangles)}. Track the picture again with this head model."
         )
-    confidence = landmarks[..., 2].clamp(0, 1) * fit.valid[:, None].to(landmarks)
+    confidence = torch.where(fit.valid[:, None], landmarks[..., 2].clamp(0, 1), 0.0)
     confidence = confidence * _trust(scheme)[: landmarks.shape[1]].to(landmarks)
     if not torch.isfinite(confidence).all() or not torch.isfinite(landmarks[confidence > 0]).all():
         raise ValueError("The fit's landmarks hold NaN or infinite values. Give those a confidence of 0.")
+    if not (confidence > 0).any():
+        return None
 
     used = (embedding.triangles[: landmarks.shape[1]] >= 0).nonzero()[:, 0]
     corners = [(used == number).nonzero().flatten().tolist() for number in OUTER_EYE_CORNERS[scheme]]
@@ -89,7 +91,7 @@ def fitted_landmarks(model: HeadModel, fit: SMPLXFit) -> FittedLandmarks | None:
     triangles, barycentric = on_fine_mesh(model, embedding.triangles[used], embedding.barycentric[used])
     vertices, faces = torch.unique(model.fine_faces[triangles], return_inverse=True)
     return FittedLandmarks(
-        target=torch.nan_to_num(landmarks[:, used, :2]),
+        target=torch.where(confidence[..., None] > 0, landmarks[..., :2], 0.0)[:, used],
         confidence=confidence[:, used],
         patch=surface_patch(model, vertices, faces),
         vertices=vertices,

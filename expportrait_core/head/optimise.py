@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from ..types import Progress
+from ..types import Progress, no_progress
 from .evaluation import JOINTS, SHARED, Neighbourhood, Parameters, Problem, evaluate, preview, rows_of
 from .settings import PersonalizeSettings
 
@@ -180,7 +180,8 @@ def _report(
     problem: Problem, solvers: dict[str, Adam], frame: Tensor, done: int, total: int, progress: Progress
 ) -> None:
     every = problem.settings.preview_every
-    if every and (done % every == 0 or done == total):
+    looked_at = progress is not no_progress and every > 0
+    if looked_at and (done % every == 0 or done == total):
         progress(done, total, preview(problem, rows_of(_values(solvers), frame), frame))
     else:
         progress(done, total, None)

@@ -16,7 +16,7 @@ from ..fit.tracking import expression_prior
 from ..render import MeshTopology
 from ..types import HeadModel, PersonalizedHead, Progress, SMPLXFit, no_progress
 from . import offsets
-from .checks import check_inputs, check_mask, ready
+from .checks import check_in_view, check_inputs, check_mask, ready
 from .evaluation import Parameters, Problem, evaluate, landmark_pixels, offsets_of, poses_with, rows_of
 from .landmarks import FittedLandmarks, fitted_landmarks
 from .objective import MILLIMETRES, SYMBOLS
@@ -27,6 +27,7 @@ from .targets import dense_targets
 log = logging.getLogger(__name__)
 
 REPORT_FRAMES = 16  # frames of a clip at which the terms of the report are measured
+UNIT_OF_ERROR = "% of the outer-eye-corner distance"
 CHUNK = 32  # frames posed together where no gradient is needed
 
 
@@ -79,8 +80,9 @@ def build_problem(
     """All that is fixed during the optimisation. The arguments are `personalize`'s, checked."""
     landmarks = fitted_landmarks(model, fit)
     targets, scale = None, None
+    corners = _initial_corners(model, fit)
+    check_in_view(corners, fit)
     if not (normals is None and depth is None and mask is None):
-        corners = _initial_corners(model, fit)
         pixels = corners[..., :2] / corners[..., 2:]
         if mask is not None:
             check_mask(mask, pixels, model.facial_weight, fit)
@@ -149,16 +151,21 @@ def _measure(problem: Problem, parameters: Parameters) -> _Measured:
             sums[name] = sums.get(name, 0.0) + float(value) * len(frames) / len(some)
     if problem.landmarks is None:
         return _Measured(sums, None)
-    distances = [_landmark_errors(problem, parameters, frames) for frames in valid.split(CHUNK)]
-    return _Measured(sums, float(torch.cat(distances).mean()))
+    errors = torch.cat([_landmark_errors(problem, parameters, frames) for frames in valid.split(CHUNK)])
+    return _Measured(sums, float(errors.nanmean()))
 
 
 def _landmark_errors(problem: Problem, parameters: Parameters, frames: Tensor) -> Tensor:
-    """Distances of the landmarks that have any confidence, percents of the outer-eye-corner distance."""
-    here = rows_of(parameters, frames)
+    """Mean distance [b] of the landmarks that have any confidence, in percents of the outer-eye-corner distance in the
+    picture, as the tracker reports it; NaN where there are none."""
+    here, landmarks = rows_of(parameters, frames), problem.landmarks
     pixels = landmark_pixels(problem, here, frames, offsets_of(problem, here))
-    distance = (pixels - problem.landmarks.target[frames]).norm(dim=-1) / problem.eye_distance[frames, None]
-    return 100 * distance[problem.landmarks.confidence[frames] > 0]
+    target, used = landmarks.target[frames], landmarks.confidence[frames] > 0
+    distance = torch.where(used, (pixels - target).norm(dim=-1), 0.0).sum(1) / used.sum(1)
+    a, b = landmarks.eye_corners
+    seen = (target[:, a] - target[:, b]).norm(dim=-1).clamp(min=1e-6)
+    eye_distance = torch.where(used[:, a] & used[:, b], seen, problem.eye_distance[frames])
+    return 100 * distance / eye_distance
 
 
 def _report(problem: Problem, before: _Measured, after: _Measured) -> dict:
@@ -174,7 +181,7 @@ def _report(problem: Problem, before: _Measured, after: _Measured) -> dict:
     }
     error = None
     if before.landmark_error is not None:
-        error = {"before": before.landmark_error, "after": after.landmark_error, "unit": "% of outer eye corners"}
+        error = {"before": before.landmark_error, "after": after.landmark_error, "unit": UNIT_OF_ERROR}
     return {
         "terms": terms,
         "landmark_error": error,

@@ -20,8 +20,8 @@ class PersonalizeSettings:
     """
 
     # Length of the optimisation
-    steps: int = 300  # Adam steps; "a few hundred"
-    passes: int = 40  # a clip gets more steps if any frame would be visited fewer times than this
+    steps: int = 300  # of Adam
+    passes: int = 30  # a clip gets more steps if any frame would be visited fewer times than this
     frames_per_step: int = 4  # frames of a clip drawn for each step
     offsets_after: float = 0.3  # share of the steps in which betas, expression and pose explain what they can, alone
     seed: int = 0  # of the order of the frames
@@ -54,25 +54,25 @@ class PersonalizeSettings:
     outline_reach: float = 30.0  # millimetres; what is farther from the outline does not pull
 
     # Regularisers of the paper
-    expression_weight: float = 2e-4  # mean ψ²
-    static_magnitude_weight: float = 0.02  # mean |Δg|, millimetres
-    dynamic_magnitude_weight: float = 0.2  # mean |Δf|
-    static_laplacian_weight: float = 15.0  # mean |LΔg|², square millimetres
+    expression_weight: float = 2e-4  # |ψ|²
+    static_magnitude_weight: float = 0.02  # mean |Δg|² up to 2 mm, then |Δg|; before the facial weight, so that
+    dynamic_magnitude_weight: float = 0.2  # moving the face is dearer; the same of Δf
+    static_laplacian_weight: float = 15.0  # mean |LΔg|², how much the offset bends the surface
     dynamic_laplacian_weight: float = 5.0
     temporal_weight: float = 0.1  # mean |Δf(i) - Δf(i-1)|², square millimetres
     zero_mean_weight: float = 5.0  # |mean over the clip of Δf|², square millimetres; not used for a single frame
 
     # Regularisers of ours
     rigid_weight: float = 0.5  # deviation of the ears' offsets from their common one, square millimetres
-    stay_weight: float = 1e-3  # distance from the tracker's fit, in the scales below
-    betas_scale: float = 1.0  # what counts as far: standard deviations,
-    pose_scale: float = 0.1  # radians,
-    translation_scale: float = 0.005  # metres,
-    expression_scale: float = 0.5  # of the standard deviations that the tracker believes in
+    stay_weight: float = 1e-3  # squared distance from the tracker's fit; what counts as far there:
+    betas_scale: float = 1.0  # standard deviations
+    pose_scale: float = 0.1  # radians
+    translation_scale: float = 0.005  # metres
+    expression_scale: float = 0.5  # of the standard deviation that the tracker expects of each column
 
     # Pictures
     dense_size: int = 256  # samples of the square around the head at which a step compares the maps, at most
-    erosion: int = 2  # pixels that dense terms stay away from outlines, where visibility has no gradient
+    erosion: int = 2  # samples that dense terms stay away from outlines, where visibility has no gradient
     grazing: tuple[float, float] = (0.1, 0.4)  # cosines to the viewer: below not compared, above fully
     preview_every: int = 25  # steps between two preview pictures
     preview_size: int = 256
@@ -93,4 +93,4 @@ class PersonalizeSettings:
 
 STANDARD = PersonalizeSettings()
 DRAFT = PersonalizeSettings(steps=100, passes=15, dense_size=192)
-FINE = PersonalizeSettings(steps=600, passes=80, dense_size=512)
+FINE = PersonalizeSettings(steps=600, passes=60, dense_size=512)

@@ -61,10 +61,10 @@ class DenseTargets:
         normals, normals_weight, depth, depth_weight = None, None, None, None
         if self.normals is not None:
             normals = decode_normals(self._sampled(self.normals, frames, first))
-            normals_weight = self._compared(person[..., 0] * (normals.pow(2).sum(-1) > 0.5))
+            normals_weight = eroded(person[..., 0] * (normals.pow(2).sum(-1) > 0.5), self.erosion)
         if self.depth is not None:
             depth = self._sampled(self.depth[..., None], frames, first)[..., 0]
-            depth_weight = self._compared(person[..., 0] * (depth > 0))
+            depth_weight = eroded(person[..., 0] * (depth > 0), self.erosion)
         return View(self.sampled_camera(frames, first), normals, normals_weight, depth, depth_weight, inside[..., 0])
 
     def sampled_camera(self, frames: Tensor, first: tuple[float, float]) -> Camera:
@@ -89,20 +89,24 @@ class DenseTargets:
         first: tuple[int, int],
     ) -> Tensor:  # [b, h, w, C], 0 beyond the picture
         height, width = self.camera.image_size
-        intrinsics, k = self.camera.intrinsics, self.stride
-        sampled = intrinsics.new_zeros(len(frames), self.size, self.size, 1 if maps is None else maps.shape[3])
+        channels = 1 if maps is None else maps.shape[3]
+        sampled = self.camera.intrinsics.new_zeros(len(frames), self.size, self.size, channels)
         places = (self.corner[frames] + torch.tensor(first, device=self.corner.device)).tolist()
         for row, (frame, (x, y)) in enumerate(zip(frames.tolist(), places, strict=True)):
-            i, j = max(0, -(y // k)), max(0, -(x // k))  # first samples in the picture
-            part = slice(y + i * k, max(0, min(y + self.size * k, height)), k), slice(
-                x + j * k, max(0, min(x + self.size * k, width)), k
-            )
-            rows, columns = (len(range(*s.indices(n))) for s, n in zip(part, (height, width), strict=True))
-            sampled[row, i : i + rows, j : j + columns] = 1 if maps is None else maps[frame][part]
+            (to_rows, rows), (to_columns, columns) = self._in_picture(y, height), self._in_picture(x, width)
+            sampled[row, to_rows, to_columns] = 1 if maps is None else maps[frame, rows, columns]
         return sampled
 
-    def _compared(self, weight: Tensor) -> Tensor:
-        return eroded(weight, self.erosion)
+    def _in_picture(self, start: int, length: int) -> tuple[slice, slice]:
+        """Which of the samples from `start` on lie within a picture's side, and where they lie in it."""
+        inside = [i for i in range(self.size) if 0 <= start + i * self.stride < length]
+        if not inside:
+            return slice(0, 0), slice(0, 0)
+        first, last = inside[0], inside[-1]
+        return (
+            slice(first, last + 1),
+            slice(start + first * self.stride, start + last * self.stride + 1, self.stride),
+        )
 
 
 def dense_targets(
@@ -120,9 +124,9 @@ def dense_targets(
     if mask is not None:
         rows = []
         for picture, place in zip(mask, corner, strict=True):  # the whole squares of a clip would fill the memory
-            square = cut_squares(_signed_distance(picture)[None, ..., None], place[None], size * stride)
-            rows.append(F.avg_pool2d(square[..., 0], stride) / stride)
-        distance = torch.cat(rows)
+            square = _cut(_signed_distance(picture), place, size * stride)
+            rows.append(F.avg_pool2d(square[None], stride)[0] / stride)
+        distance = torch.stack(rows)
     return DenseTargets(normals, depth, mask, camera, corner, size, stride, erosion, distance)
 
 
@@ -136,19 +140,15 @@ def eroded(
     return 1 - F.max_pool2d((1 - mask)[:, None], 2 * pixels + 1, stride=1, padding=pixels)[:, 0]
 
 
-def cut_squares(
-    maps: Tensor,  # [b, H, W, C]
-    corner: Tensor,  # [b, 2] x, y
+def _cut(
+    picture: Tensor,  # [H, W]
+    corner: Tensor,  # [2] x, y
     side: int,
-) -> Tensor:  # [b, side, side, C]
-    """A square of each picture, 0 where it reaches beyond."""
-    height, width = maps.shape[1:3]
-    cut = maps.new_zeros(len(maps), side, side, maps.shape[3])
-    for frame, (x, y) in enumerate(corner.tolist()):
-        top, left, bottom, right = max(y, 0), max(x, 0), min(y + side, height), min(x + side, width)
-        if bottom > top and right > left:
-            cut[frame, top - y : bottom - y, left - x : right - x] = maps[frame, top:bottom, left:right]
-    return cut
+) -> Tensor:  # [side, side]
+    """A square of the picture, 0 where it reaches beyond."""
+    x, y = corner.tolist()
+    height, width = picture.shape
+    return F.pad(picture, (-x, x + side - width, -y, y + side - height))  # negative padding cuts
 
 
 def _squares(pixels: Tensor, image_size: tuple[int, int], dense_size: int) -> tuple[Tensor, int, int]:

@@ -140,6 +140,8 @@ def test_the_background_stands_still(portrait) -> None:
     assert uncovered.sum() > 200
     wall = picture.numpy()[~near].mean(0)
     assert np.abs(frames[1][uncovered].numpy() - wall).mean() < 0.5 * np.abs(picture[uncovered].numpy() - wall).mean()
+    fringe = (alpha[0] > 0.1) & (alpha[0] < 0.9) & (alpha[1] < 0.01)
+    assert np.abs(frames[1][fringe].numpy() - wall).mean() < 0.6 * np.abs(picture[fringe].numpy() - wall).mean()
 
 
 def test_transparent_leaves_the_background_out(portrait) -> None:
@@ -165,6 +167,22 @@ def test_the_photo_moves_where_the_mesh_says(portrait, change: dict) -> None:
         assert found[near].sum() > 4, landmark
         corner = np.array([near[1].start, near[0].start])
         assert np.linalg.norm(centre(found[near]) + corner - place) < 1.5, landmark
+
+
+@pytest.mark.parametrize(("temple", "outward"), [(356, 1), (127, -1)])
+def test_hair_moves_with_the_head(portrait, temple: int, outward: int) -> None:
+    """Beside the mesh nothing is measured: hair must go where the side of the head goes, about."""
+    picture, head = portrait
+    motion = motion_of(head, {}, {"yaw": 10 * outward, "pitch": 4})
+    before, after = (mesh_point(motion, frame, temple) for frame in (0, 1))
+    place = before + np.array([16.0 * outward, -6.0])
+    frames, alpha = photo_preview(painted(picture, [place], MAGENTA, 2.5), motion)
+    assert alpha[0][around(place, 2)].min() > 0.9  # it is hair
+    found = amount(frames[1], MAGENTA)
+    found[found < 0.2] = 0
+    moved = np.linalg.norm(after - before)
+    assert moved > 5
+    assert np.linalg.norm(centre(found) - (place + after - before)) < 0.4 * moved, moved
 
 
 def test_the_frames_camera_is_followed(portrait) -> None:

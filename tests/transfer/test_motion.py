@@ -165,7 +165,9 @@ def test_relative_expression_adds_what_the_driver_changed(head, driver) -> None:
     own = head.fit.expression[1]
     torch.testing.assert_close(motion.expression, own + driver.expression - driver.expression[2])
     for joint in (JAW, LEFT_EYE):
-        torch.testing.assert_close(motion.poses[2, joint], head.fit.poses[1, joint], atol=2e-6, rtol=0)
+        portrait, found, driven = (axis_angle_to_matrix(f.poses[:, joint]) for f in (head.fit, motion, driver))
+        torch.testing.assert_close(found[2], portrait[1], atol=2e-6, rtol=0)
+        torch.testing.assert_close(portrait[1].T @ found, driven[2].T @ driven, atol=2e-6, rtol=0)
 
 
 def test_gains_act_on_their_region_only(head, driver, model) -> None:
