@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0, or 2 with a sentence on stderr."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    # Our tensors are small: on a busy machine two threads that wait for each other are many times slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not options.verbose:
         warnings.simplefilter("ignore")  # of libraries; what we have to say is logged
     try:

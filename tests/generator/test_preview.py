@@ -14,7 +14,7 @@ from torch import Tensor
 import expportrait_core
 from expportrait_core.body import axis_angle_to_matrix, load_head_model, matrix_to_axis_angle, pose_motion
 from expportrait_core.fit import crop_portrait, track
-from expportrait_core.generator.preview import photo_preview
+from expportrait_core.generator.preview import matte, photo_preview
 from expportrait_core.generator.preview.inpaint import continue_beyond
 from expportrait_core.generator.preview.light import Light
 from expportrait_core.generator.preview.matte import separate
@@ -27,6 +27,7 @@ SIZE = 256
 PHOTO = Path(expportrait_core.__file__).parent / "assets" / "astronaut.png"
 NOSE, FOREHEAD, CHEEK, OTHER_CHEEK, CHIN, UPPER_LIP, LOWER_LIP = 1, 151, 50, 280, 199, 13, 14  # MediaPipe's points
 EYES = ((33, 133, 159, 145), (263, 362, 386, 374))  # corners, upper and lower lid
+AXES = {"pitch": 0, "yaw": 1, "roll": 2}
 MAGENTA, GREEN = (1.0, 0.0, 1.0), (0.0, 1.0, 0.0)
 
 
@@ -46,14 +47,14 @@ def head_of(model, fit: SMPLXFit) -> PersonalizedHead:
 
 
 def motion_of(head: PersonalizedHead, *changes: dict) -> HeadMotion:
-    """One frame for each change: yaw, pitch, gaze in degrees, jaw in radians, or amounts of expressions."""
+    """One frame for each change: yaw, pitch, roll, gaze in degrees, jaw in radians, or amounts of expressions."""
     fit, count, names = head.fit, len(changes), head.model.expression_names
     expression, poses = fit.expression[:1].repeat(count, 1), fit.poses[:1].repeat(count, 1, 1)
     for frame, change in enumerate(changes):
         for name, value in change.items():
-            if name in ("yaw", "pitch"):
+            if name in AXES:
                 for joint, share in ((NECK, 0.4), (HEAD, 0.6)):
-                    turned(poses[frame], joint, share * value, int(name == "yaw"))
+                    turned(poses[frame], joint, share * value, AXES[name])
             elif name == "gaze":
                 for joint in (LEFT_EYE, RIGHT_EYE):
                     turned(poses[frame], joint, value, 1)
@@ -171,18 +172,19 @@ def test_the_photo_moves_where_the_mesh_says(portrait, change: dict) -> None:
 
 @pytest.mark.parametrize(("temple", "outward"), [(356, 1), (127, -1)])
 def test_hair_moves_with_the_head(portrait, temple: int, outward: int) -> None:
-    """Beside the mesh nothing is measured: hair must go where the side of the head goes, about."""
+    """Where no mesh is: a head that leans to one side takes its hair along, rigidly."""
     picture, head = portrait
-    motion = motion_of(head, {}, {"yaw": 10 * outward, "pitch": 4})
+    motion = motion_of(head, {}, {"roll": 12})
     before, after = (mesh_point(motion, frame, temple) for frame in (0, 1))
-    place = before + np.array([16.0 * outward, -6.0])
-    frames, alpha = photo_preview(painted(picture, [place], MAGENTA, 2.5), motion)
-    assert alpha[0][around(place, 2)].min() > 0.9  # it is hair
+    beside = np.array([20.0 * outward, -8.0])
+    frames, alpha = photo_preview(painted(picture, [before + beside], MAGENTA, 2.5), motion)
+    assert alpha[0][around(before + beside, 2)].min() > 0.9  # it is hair
     found = amount(frames[1], MAGENTA)
     found[found < 0.2] = 0
-    moved = np.linalg.norm(after - before)
-    assert moved > 5
-    assert np.linalg.norm(centre(found) - (place + after - before)) < 0.4 * moved, moved
+    angle = np.deg2rad(-12)  # y points down
+    leant = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ beside
+    assert np.linalg.norm(after + leant - before - beside) > 5
+    assert np.linalg.norm(centre(found) - after - leant) < 1.5
 
 
 def test_the_frames_camera_is_followed(portrait) -> None:
@@ -328,6 +330,22 @@ def test_a_given_mask_is_used(portrait) -> None:
     torch.testing.assert_close(alpha[0], mask, rtol=0, atol=0.02)
 
 
+def test_a_person_that_the_network_misses_is_found(portrait, monkeypatch) -> None:
+    picture, head = portrait
+    _, expected = photo_preview(picture, motion_of(head, {}))
+    monkeypatch.setattr(matte, "segment_person", lambda images: torch.zeros(images.shape[:3]))
+    _, alpha = photo_preview(picture, motion_of(head, {}))
+    both = torch.minimum(alpha, expected).sum() / torch.maximum(alpha, expected).sum()
+    assert both > 0.75
+
+
+def test_a_head_outside_of_the_picture_is_refused(portrait) -> None:
+    picture, head = portrait
+    fit = head.fit.replace(translation=head.fit.translation + torch.tensor([5.0, 0, 0]))
+    with pytest.raises(ValueError, match="outside"):
+        photo_preview(picture, motion_of(head_of(head.model, fit), {}))
+
+
 def test_a_head_without_landmarks_or_inner_mouth(portrait) -> None:
     """What a SMPL-X file may lack: named parts inside the mouth, and tracked points of the photo."""
     picture, head = portrait
@@ -385,10 +403,10 @@ def test_a_matte_takes_the_photo_apart_and_keeps_it() -> None:
     rows, columns = np.mgrid[:160, :160]
     cover = np.clip(40.5 - np.hypot(columns - 80, rows - 90), 0, 1)[..., None]
     photo = (cover * np.array([0.8, 0.5, 0.4]) + (1 - cover) * np.array([0.1, 0.3, 0.6])).astype(np.float32)
-    matte = separate(photo, np.hypot(columns - 80, rows - 90) < 30, cover[..., 0].astype(np.float32))
-    again = matte.alpha[..., None] * matte.person + (1 - matte.alpha[..., None]) * matte.background
+    parts = separate(photo, np.hypot(columns - 80, rows - 90) < 30, cover[..., 0].astype(np.float32))
+    again = parts.alpha[..., None] * parts.person + (1 - parts.alpha[..., None]) * parts.background
     assert np.abs(again - photo).max() < 0.05
-    assert np.abs(matte.background - [0.1, 0.3, 0.6]).max() < 0.05
+    assert np.abs(parts.background - [0.1, 0.3, 0.6]).max() < 0.05
 
 
 def test_a_light_is_found_again() -> None:

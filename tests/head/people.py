@@ -37,6 +37,7 @@ def make_person(
     seed: int = 0,
     bump: float = 0.006,  # metres, at the nose, the neck and the skull
     wrinkle: float = 0.0005,  # metres
+    wave: float = 0.014,  # metres from wrinkle to wrinkle
     permanent: float = 0.0,  # share of the wrinkle that is there in every frame of a clip
     size: int = 256,
 ) -> Person:
@@ -64,7 +65,8 @@ def make_person(
             (torch.tensor([0.0, 0.83, 0.08]), 0.05, 1.5),
         )
     )
-    waves = torch.sin(2 * math.pi * surface[:, 1:2] / 0.014) * hill(surface, nose + torch.tensor([0, 0.07, -0.03]), 0.03)
+    forehead = hill(surface, nose + torch.tensor([0, 0.07, -0.03]), 0.03)
+    waves = torch.sin(2 * math.pi * surface[:, 1:2] / wave) * forehead
     comes_and_goes = torch.sin(2 * math.pi * torch.arange(frames) / max(frames, 2)) if frames > 1 else torch.ones(1)
     dynamic = wrinkle * (permanent + comes_and_goes)[:, None, None] * (facial * waves * outwards)
 

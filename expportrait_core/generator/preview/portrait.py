@@ -74,7 +74,11 @@ def take_apart(
     motion: HeadMotion,  # its head's fit, frame portrait_frame, shows the photo
     camera: Camera,  # one, of the photo
 ) -> Portrait:
-    """Person and background, the photo as the mesh's texture, the sheet beside the mesh, eyes, mouth and light."""
+    """Person and background, the photo as the mesh's texture, the sheet beside the mesh, eyes, mouth and light.
+
+    Raises:
+        ValueError: the head is nowhere in the photo.
+    """
     head, model = motion.head, motion.head.model
     fit = head.fit.frames([motion.portrait_frame])
     moves = joint_moves(model, head.betas, fit.expression, fit.poses, fit.translation).frame(0)
@@ -89,6 +93,12 @@ def take_apart(
     posed = pose_head(head, motion.portrait_frame)[0]
     vertices = ears.flattened(posed)
     _, corners, _, ids, _ = project_surface(vertices, camera, topology)
+    if not (ids >= 0).any():
+        height, width = camera.image_size
+        raise ValueError(
+            f"The head of the portrait's fit lies outside of the {width}×{height} picture. Give the picture that the "
+            f"head was fitted to, and its portrait_frame."
+        )
     matte = separate(photo, head_pixels(weights[:, on_head].sum(1), faces, ids), mask)
     offsets = outline_offsets(vertices, corners, faces, ids, matte.alpha, camera)
     vertices = vertices + offsets
