@@ -12,8 +12,10 @@ from torch import Tensor
 
 from expportrait_core.head import STANDARD, PersonalizeSettings, personalize
 from expportrait_core.head.checks import ready
-from expportrait_core.head.evaluation import Parameters, evaluate
+from expportrait_core.head.evaluation import Parameters, evaluate, landmark_pixels, offsets_of
+from expportrait_core.head.objective import landmark_term
 from expportrait_core.head.optimise import neighbourhood, start_parameters
+from expportrait_core.render import render_mesh
 from expportrait_core.types import HeadModel, PersonalizedHead, SMPLXFit
 
 from .people import Person, make_person, normal_error, posed, surface_error, tracked, unrefined
@@ -70,6 +72,12 @@ def test_a_mask_alone_pulls_the_outline_in(coarse_head: HeadModel, person: Perso
     head = personalize(coarse_head, wide, settings=SHORT, mask=person.maps.mask)
     outline = head.report["terms"]["outline"]
     assert outline["end"] < 0.5 * outline["start"] and head.report["landmark_error"] is None
+
+    def outside(vertices: Tensor) -> int:
+        drawn = render_mesh(vertices, coarse_head.fine_faces, person.fit.camera)
+        return int(((drawn.mask > 0) & (person.maps.mask == 0)).sum())
+
+    assert outside(posed(head)) < 0.4 * outside(unrefined(coarse_head, wide))
 
 
 @pytest.mark.parametrize("dense", [False, True])
@@ -180,6 +188,19 @@ def test_the_report_is_json_and_names_the_paper(coarse_head: HeadModel, person: 
     for name in ("landmarks", "normals", "high_pass"):
         assert report["terms"][name]["end"] < 0.5 * report["terms"][name]["start"]
     assert report["steps"] == 30 and report["seconds"] > 0 and "depth" not in report["terms"]
+
+
+def test_the_objective_sees_the_head_that_comes_out(coarse_head: HeadModel, fit: SMPLXFit) -> None:
+    problem = build_problem(coarse_head, fit, None, None, None, STANDARD)
+    start = start_parameters(problem)
+    draw = torch.Generator().manual_seed(0)
+    moved = dataclasses.replace(start, static=0.01 * torch.randn(start.static.shape, generator=draw),
+                                dynamic=0.01 * torch.randn(start.dynamic.shape, generator=draw))  # fmt: skip
+    frame = torch.tensor([0])
+    pixels = landmark_pixels(problem, moved, frame, offsets_of(problem, moved))
+    landmarks = problem.landmarks
+    expected = landmark_term(pixels, landmarks.target, landmarks.confidence, problem.eye_distance)
+    torch.testing.assert_close(evaluate(problem, moved, frame, None, (0, 0)).landmarks, expected)
 
 
 def test_the_whole_objective_has_the_right_gradient(coarse_head: HeadModel) -> None:

@@ -54,7 +54,8 @@ def test_batches_are_drawn_where_skin_creases() -> None:
     pool = draw_pool(population, facial_edges(population), new_networks(run, model), run, 0)
     batch = draw_batch(pool, run, 1)
     assert batch.height.shape == (8, 8, 400)
-    assert (batch.height.abs().amax((0, 1)) > 5e-5).float().mean() > 0.4
+    # drawn evenly over the face it would be a few percent
+    assert (batch.height.abs().amax((0, 1)) > 5e-5).float().mean() > 0.2
 
 
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(tmp_path) -> None:
