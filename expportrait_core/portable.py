@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 VERSION = 1
@@ -71,7 +71,7 @@ class Portable:
         with atomic_path(path) as temporary:
             # clones, because a slice and its whole may both be fields and safetensors refuses shared memory
             separate = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-            save_file(separate, temporary, metadata=header)
+            temporary.write_bytes(save(separate, metadata=header))  # save_file would make it readable by its owner alone
         return Path(path)
 
     @classmethod

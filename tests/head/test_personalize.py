@@ -142,6 +142,22 @@ def test_frames_without_a_face_are_left_alone(coarse_head: HeadModel) -> None:
     assert head.report["frames"] == 3 and head.report["landmark_error"]["after"] < 1
 
 
+def test_expressions_stay_within_their_units(coarse_head: HeadModel, fit: SMPLXFit) -> None:
+    expression = personalize(coarse_head, fit, settings=SHORT).fit.expression
+    assert (expression - fit.expression).abs().max() > 0.02
+    assert expression.min() >= 0 and (expression <= fit.expression.clamp(min=1)).all()
+
+
+def test_the_prior_holds_every_part_of_the_tracked_fit(coarse_head: HeadModel, fit: SMPLXFit) -> None:
+    def moved(stay_weight: float) -> dict[str, float]:
+        refined = personalize(coarse_head, fit, settings=dataclasses.replace(SHORT, stay_weight=stay_weight)).fit
+        names = ("betas", "expression", "poses", "translation")
+        return {name: float((getattr(refined, name) - getattr(fit, name)).norm()) for name in names}
+
+    free, held = moved(STANDARD.stay_weight), moved(1e3)
+    assert all(held[name] < 0.1 * free[name] for name in free)
+
+
 def test_the_same_input_gives_the_same_head(coarse_head: HeadModel, person: Person, fit: SMPLXFit) -> None:
     few = dataclasses.replace(SHORT, steps=10)
     maps = {"normals": person.normals, "mask": person.maps.mask}
