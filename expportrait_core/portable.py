@@ -71,7 +71,8 @@ class Portable:
         with atomic_path(path) as temporary:
             # clones, because a slice and its whole may both be fields and safetensors refuses shared memory
             separate = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-            temporary.write_bytes(save(separate, metadata=header))  # save_file would make it readable by its owner alone
+            # save_file would make it readable by its owner alone
+            temporary.write_bytes(save(separate, metadata=header))
         return Path(path)
 
     @classmethod
