@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -60,13 +62,27 @@ def personalize(
         start = start_parameters(problem)
         with torch.no_grad():
             before = _measure(problem, start)
-        found = optimise(problem, start, progress)
+        with _one_thread(when=problem.targets is None and like.device.type == "cpu"):
+            found = optimise(problem, start, progress)
         with torch.no_grad():
             report = _report(problem, before, _measure(problem, found))
             head = _head(model, problem, found)
     report |= {"seconds": round(time.perf_counter() - started, 2)} | _sizes(head)
     log.info("personalised %d frames in %.1f s", fit.num_frames, report["seconds"])
     return head.replace(report=report)
+
+
+@contextlib.contextmanager
+def _one_thread(when: bool) -> Iterator[None]:
+    """Landmarks alone make steps of small operations: a second thread gains nothing, and on a busy machine the two
+    wait for each other, up to ten times as long as one needs."""
+    threads = torch.get_num_threads()
+    if when:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def build_problem(
