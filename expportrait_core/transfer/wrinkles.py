@@ -30,8 +30,9 @@ LARGEST = 1.6  # millimetres; deeper folds are the coarse model's business
 UNDER_EYE, EYE_SOCKET = (0.702, -0.216, 0.167), (0.525, 0.113, -0.226)
 """Face coordinates of the outer end of the fold under the eye, and of the upper lid's skin deep in the socket."""
 AGE_FROM_FOLDS = (-1.221, 1.616, -2.939)  # constant, and per millimetre of the two folds' detail at 6 mm
-"""-0.6 a small child, 0 a youth, 1 old: the least-squares fit over the 800 identities that the default head was made
-from (MakeHuman's own age slider; correlation 0.95 on those held out)."""
+"""-0.6 a small child, 0 a youth, 1 old: MakeHuman's own age slider, fitted by least squares on 600 of the 800
+identities that the default head was made from. On the other 200 the correlation is 0.95, somewhat flattered: the two
+places were picked with all 800 in view."""
 TISSUE_MIDDLE, TISSUE_SLOPE = 0.2, 4.5  # children about 0.1, the average face 0.24, the old 0.95; our choice
 
 
