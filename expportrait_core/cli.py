@@ -121,13 +121,15 @@ def _generate(options: argparse.Namespace, steps: Steps) -> None:
 def _train_generator(options: argparse.Namespace, steps: Steps) -> None:
     from .generator.clip_pool import load_pool, render_pool
     from .generator.demo import DemoConfig
-    from .generator.train import train_demo
+    from .generator.train import TrainConfig, train_demo
 
     size, folder = DemoConfig().size, options.clips
     with steps("render clips") as progress:
         render_pool(folder, options.num_clips, size, options.workers, progress)
     with steps("train") as progress:
-        train_demo(options.output, load_pool(folder, size), options.minutes, progress=progress)
+        pool = load_pool(folder, size)
+        config = TrainConfig(steps=options.steps, learning_rate=options.learning_rate)
+        train_demo(options.output, pool, options.minutes, config, start=options.start, progress=progress)
     _say(options.output)
 
 
@@ -246,7 +248,10 @@ def _parser() -> argparse.ArgumentParser:
     generator.add_argument("--clips", type=Path, required=True, help="folder of rendered clips; missing ones are made")
     generator.add_argument("--num-clips", type=int, default=2000, help="how many (default: %(default)s)")
     generator.add_argument("--workers", type=int, default=1, help="processes that render (default: %(default)s)")
+    generator.add_argument("--steps", type=int, default=4000, help="of the whole training (default: %(default)s)")
+    generator.add_argument("--learning-rate", type=float, default=1e-3, help="highest (default: %(default)s)")
     generator.add_argument("--minutes", type=float, default=5.0, help="of this piece (default: %(default)s)")
+    generator.add_argument("--start", type=Path, help="weights to begin from (default: random ones)")
     _output(generator, "weights to write; the checkpoint to go on from lies beside them")
 
     for name in ("dataset", "evaluate"):

@@ -196,6 +196,7 @@ def initialise_as_copy(transformer: nn.Module, config: DemoConfig) -> None:
     embed, head = transformer.patch_embedding, transformer.proj_out
     content = torch.arange(4 * c)
     embed.weight[: 8 * c] = 0
+    embed.weight[:, :c] = 0  # blind to the noise, which says nothing where sampling starts, until training needs it
     for i in range(2):
         for j in range(2):
             rows = (i * 2 + j) * c + torch.arange(c)

@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from ..portable import VERSION, atomic_path, read_safetensors
 from ..types import Progress, no_progress
 from .clip_pool import ClipPool
-from .demo import PHOTO, PREVIEW, TEXT_DIM, DemoConfig, DemoGenerator, fold_pixels, unread
+from .demo import PHOTO, PREVIEW, TEXT_DIM, DemoConfig, DemoGenerator, fold_pixels, load_demo, unread
 from .fast_forward import fast_encode, fast_forward
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class TrainConfig:
     steps: int = 4000  # of the whole training; may be raised on resuming
     frames_per_batch: int = 8  # clips × frames
     threads: int = 2  # batches of a step, one per thread; torch's own threads should then be one
-    clip_lengths: tuple[int, ...] = (1, 2, 2, 4, 4, 8)  # one is drawn per step
+    clip_lengths: tuple[int, ...] = (1, 1, 2, 2, 4, 4)  # one is drawn per step
     learning_rate: float = 1e-3
     warmup: int = 100
     decay: float = 0.4  # share of the steps over which the rate falls to 2 %
@@ -46,9 +46,9 @@ class TrainConfig:
     preview_share: float = 0.5
     drop_normals: float = 0.08
     drop_picture: float = 0.08
-    pure_noise: float = 0.75  # share of steps at t = 1, the others are uniform from `lowest_time`
+    pure_noise: float = 0.9  # share of steps at t = 1, the others are uniform from `lowest_time`
     lowest_time: float = 0.45
-    person_weight: float = 1.0  # extra weight of the loss on head and hair
+    person_weight: float = 0.3  # extra weight of the loss on head and hair
     good_enough: float = 2e-3  # squared error in -1..1 below which a clip stops to matter; 33 dB
     clip_gradient: float = 1.0
     seed: int = 0
@@ -247,24 +247,23 @@ def train_demo(
     minutes: float = 5.0,  # of this piece
     config: TrainConfig | None = None,
     demo: DemoConfig | None = None,
+    start: str | Path | None = None,  # weights to begin from, of any training; a checkpoint wins over them
     progress: Progress = no_progress,
 ) -> Training:
     """Train for some minutes, or to the last step; go on where the last piece stopped. Writes `output` each time.
 
-    Errors: ValueError when the clips have another size than the model, or the checkpoint is of another model.
+    Errors: ValueError when the clips have another size than the model, or the checkpoint or `start` is of another one.
     """
     config, demo, output = config or TrainConfig(), demo or DemoConfig(), Path(output)
     if pool.pictures.shape[2] != demo.size:
         raise ValueError(f"The clips are {pool.pictures.shape[2]} pixels wide, the model {demo.size}. Render others.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # the initial weights
-        model = DemoGenerator(demo)
-    training = Training(model, config)
+    training = Training(_first_model(demo, config.seed, start), config)
     checkpoint = output.with_suffix(".training" + output.suffix)
     if checkpoint.is_file():
         training.load(checkpoint)
         log.info("Going on from step %d of %d.", training.step, config.steps)
-    deadline, model = time.monotonic() + 60 * minutes, training.model.train()
+    deadline = time.monotonic() + 60 * minutes
+    training.model.train()
     try:
         while training.step < config.steps and time.monotonic() < deadline:
             training.advance([draw_batch(pool, config, training.random) for _ in range(config.threads)])
@@ -275,3 +274,14 @@ def train_demo(
         training.save(checkpoint)
     training.averaged().save(output)
     return training
+
+
+def _first_model(demo: DemoConfig, seed: int, start: str | Path | None) -> DemoGenerator:
+    if start is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return DemoGenerator(demo)
+    model = load_demo(start).requires_grad_(True)
+    if model.config != demo:
+        raise ValueError(f"{Path(start).name} is {model.config}, this run is {demo}. Start from weights of its sizes.")
+    return model

@@ -93,7 +93,7 @@ def test_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path):
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        train_demo(tmp_path / "parts.safetensors", pool(), 1, CONFIG, TINY, stop)
+        train_demo(tmp_path / "parts.safetensors", pool(), 1, CONFIG, TINY, progress=stop)
     parts = train_demo(tmp_path / "parts.safetensors", pool(), 1, CONFIG, TINY)
     assert parts.step == whole.step == CONFIG.steps
     assert all(torch.equal(parts.named[name], p) for name, p in whole.named.items())
@@ -113,6 +113,21 @@ def test_checkpoint_and_clips_of_another_size_are_refused(tmp_path):
         train_demo(tmp_path / "demo.safetensors", pool(), 0.0, CONFIG, replace(TINY, layers=1))
     with pytest.raises(ValueError, match="8 pixels wide, the model 16"):
         train_demo(tmp_path / "other.safetensors", pool(size=8), 0.0, CONFIG, TINY)
+
+
+def test_training_starts_from_given_weights_of_its_own_sizes(tmp_path):
+    torch.manual_seed(3)
+    given = DemoGenerator(TINY)
+    given.save(tmp_path / "given.safetensors")
+    started = train_demo(tmp_path / "a.safetensors", pool(), 0.0, CONFIG, TINY, tmp_path / "given.safetensors")
+    expected = dict(given.named_parameters())
+    assert all(torch.allclose(p, expected[name], atol=2e-3, rtol=1e-3) for name, p in started.named.items())
+    assert not torch.equal(started.named["transformer.blocks.0.attn1.to_q.weight"],
+                           train_demo(tmp_path / "b.safetensors", pool(), 0.0, CONFIG, TINY).named[
+                               "transformer.blocks.0.attn1.to_q.weight"])  # fmt: skip
+    with pytest.raises(ValueError, match=r"given.safetensors is DemoConfig.*Start from weights of its sizes"):
+        train_demo(tmp_path / "c.safetensors", pool(), 0.0, CONFIG, replace(TINY, layers=1),
+                   tmp_path / "given.safetensors")  # fmt: skip
 
 
 def test_rate_rises_stays_and_falls():
