@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 VERSION = 1
@@ -67,13 +67,8 @@ class Portable:
         tensors: dict[str, Tensor] = {}
         values: dict[str, Any] = {}
         _flatten(self, "", tensors, values)
-        header = {"format": self.format, "version": str(VERSION), "values": json.dumps(values, sort_keys=True)}
-        with atomic_path(path) as temporary:
-            # clones, because a slice and its whole may both be fields and safetensors refuses shared memory
-            separate = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-            # save_file would make it readable by its owner alone
-            temporary.write_bytes(save(separate, metadata=header))
-        return Path(path)
+        # clones, because a slice and its whole may both be fields and safetensors refuses shared memory
+        return write_safetensors(path, self.format, {key: value.clone() for key, value in tensors.items()}, values)
 
     @classmethod
     def load(cls: type[Self], path: str | Path, **given: Any) -> Self:
@@ -84,6 +79,25 @@ class Portable:
         """
         tensors, values = read_safetensors(path, cls.format)
         return _rebuild(cls, "", tensors, values, given)
+
+
+def write_safetensors(
+    path: str | Path,
+    file_format: str,
+    tensors: dict[str, Tensor],
+    values: dict[str, Any],  # anything that JSON can say
+    description: str = "",  # for people who look into the file
+) -> Path:
+    """Write one of our safetensors files, whole or not at all. Returns its path."""
+    header = {"format": file_format, "version": str(VERSION), "values": json.dumps(values, sort_keys=True)}
+    if description:
+        header["description"] = description
+    with atomic_path(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # as the user's other files: save_file's are for their owner alone
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, temporary, header)
+        temporary.chmod(mode)
+    return Path(path)
 
 
 def read_safetensors(path: str | Path, expected_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from expportrait_core.portable import Portable, atomic_path
+from expportrait_core.portable import Portable, atomic_path, read_safetensors, write_safetensors
 from expportrait_core.types import (
     Camera,
     HeadCrop,
@@ -49,6 +49,17 @@ def same(a: object, b: object) -> bool:
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     return a == b
+
+
+def test_safetensors_are_read_back_and_are_as_open_to_others_as_any_file(tmp_path: Path) -> None:
+    tensors, values = {"a": torch.randn(3, 2).T, "b": torch.arange(4)}, {"step": 3, "names": ["x"]}
+    path = write_safetensors(tmp_path / "file.safetensors", "expportrait.test", tensors, values, "made by a test")
+    read, found = read_safetensors(path, "expportrait.test")
+    assert found == values and all(torch.equal(read[name], tensors[name]) for name in tensors)
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    with pytest.raises(ValueError, match="has expportrait.test, expected 'expportrait.other'"):
+        read_safetensors(path, "expportrait.other")
 
 
 def test_writing_and_reading_is_the_identity(tmp_path: Path, head_model: HeadModel) -> None:

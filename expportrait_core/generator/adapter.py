@@ -9,17 +9,15 @@ at zero: an untrained adapter changes nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..portable import VERSION, atomic_path, read_safetensors
+from ..portable import read_safetensors, write_safetensors
 from ..render.normals import NORMALS_CONVENTION
 
 FORMAT = "expportrait.adapter"
@@ -201,11 +199,7 @@ class ExpPortraitAdapter(nn.Module):
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file with the configuration in its header."""
-        tensors = {**self.state_dict(), **self.lora}
-        header = {"format": FORMAT, "version": str(VERSION), "values": json.dumps(asdict(self.config))}
-        with atomic_path(path) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=header)
-        return Path(path)
+        return write_safetensors(path, FORMAT, {**self.state_dict(), **self.lora}, asdict(self.config))
 
 
 def load_adapter(path: str | Path) -> ExpPortraitAdapter:

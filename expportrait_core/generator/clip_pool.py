@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from ..portable import VERSION, atomic_path, read_safetensors
+from ..portable import read_safetensors, write_safetensors
 from ..types import Progress, no_progress
 from .clips import EVALUATION_SEED, FRAMES, ClipSource, random_clip
 
@@ -77,9 +75,7 @@ def _render_shard(folder: Path, start: int, size: int) -> None:
     torch.set_num_threads(1)
     pool = render_clips(range(start, start + SHARD), size, held_out=False)
     tensors = {f.name: getattr(pool, f.name) for f in fields(pool)}
-    header = {"format": FORMAT, "version": str(VERSION), "values": json.dumps({"size": size, "start": start})}
-    with atomic_path(_shard_path(folder, start)) as temporary:
-        save_file(tensors, temporary, metadata=header)
+    write_safetensors(_shard_path(folder, start), FORMAT, tensors, {"size": size, "start": start})
 
 
 def load_pool(folder: str | Path, size: int) -> ClipPool:

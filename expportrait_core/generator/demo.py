@@ -9,16 +9,14 @@ preview (mask 1, the best picture). Everything is expressible in ComfyUI's own W
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..portable import VERSION, atomic_path, read_safetensors
+from ..portable import read_safetensors, write_safetensors
 from . import keymap
 from .adapter import MASK_CHANNELS, AdapterConfig, AdapterFeatures, ExpPortraitAdapter, adapter_from_tensors
 from .diffusers_host import inject
@@ -146,13 +144,10 @@ class DemoGenerator(nn.Module):
             raise ValueError("The demo transformer reads its text. It must be trained without it.")
         tensors = {**keymap.native_state_dict(state, NATIVE_PREFIX), **self.adapter.state_dict()}
         dtype = torch.float16 if half else torch.float32
-        tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()}
+        tensors = {key: value.to(dtype) for key, value in tensors.items()}
         values = {"demo": asdict(self.config), "adapter": asdict(self.config.adapter)}
         note = "Demo weights trained on rendered heads: a proof that the pipeline works, not the paper's generator."
-        header = {"format": FORMAT, "version": str(VERSION), "values": json.dumps(values), "description": note}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata=header)
-        return Path(path)
+        return write_safetensors(path, FORMAT, tensors, values, note)
 
 
 def load_demo(path: str | Path | None = None) -> DemoGenerator:

@@ -7,7 +7,6 @@ that is ever taken.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from ..portable import VERSION, atomic_path, read_safetensors
+from ..portable import read_safetensors, write_safetensors
 from ..types import Progress, no_progress
 from .clip_pool import ClipPool
 from .demo import PHOTO, PREVIEW, TEXT_DIM, DemoConfig, DemoGenerator, fold_pixels, load_demo, unread
@@ -207,9 +205,7 @@ class Training:
             tensors |= {f"weight:{name}": p.detach(), f"average:{name}": self.average[name]}
             tensors |= {f"first:{name}": state["exp_avg"], f"second:{name}": state["exp_avg_sq"]}
         values = {"step": self.step, "loss": self.loss, "demo": asdict(self.model.config)}
-        header = {"format": FORMAT, "version": str(VERSION), "values": json.dumps(values)}
-        with atomic_path(path) as temporary:
-            save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=header)
+        write_safetensors(path, FORMAT, tensors, values)
 
     def load(self, path: str | Path) -> None:
         """Go on from a checkpoint.

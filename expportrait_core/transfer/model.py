@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..portable import VERSION, atomic_path, read_safetensors
+from ..portable import read_safetensors, write_safetensors
 from ..types import HeadModel, PersonalizedHead
 from .decoder import Decoder, DecoderConfig, PreparedHead
 from .encoder import Encoder, point_displacements
@@ -127,12 +125,9 @@ class TransferModel:
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file, numbers in half precision. Returns its path."""
-        tensors = {k: v.detach().cpu().half().contiguous() for k, v in self.networks.state_dict().items()}
+        tensors = {k: v.half() for k, v in self.networks.state_dict().items()}
         values = {"config": asdict(self.config), "training": self.training, "report": self.report}
-        header = {"format": FORMAT, "version": str(VERSION), "values": json.dumps(values, sort_keys=True)}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata=header)
-        return Path(path)
+        return write_safetensors(path, FORMAT, tensors, values)
 
 
 def seen_by_encoder(

@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..body import load_head_model, regions, with_level
-from ..portable import VERSION, atomic_path, read_safetensors
+from ..portable import read_safetensors, write_safetensors
 from ..types import HeadModel, Progress, no_progress
 from . import wrinkles
 from .encoder import choose_points
@@ -259,9 +258,7 @@ def _write_state(path: Path, networks: Networks, optimizer: torch.optim.Optimize
     tensors = {f"networks.{k}": v for k, v in networks.state_dict().items()}
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{k}": v for k, v in moments.items()}
-    header = {"format": FORMAT, "version": str(VERSION), "values": json.dumps(asdict(run) | {"step": step})}
-    with atomic_path(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=header)
+    write_safetensors(path, FORMAT, tensors, asdict(run) | {"step": step})
 
 
 def _read_state(path: Path, run: Run) -> tuple[dict[str, Tensor], int]:
