@@ -32,8 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.verbose:
         warnings.simplefilter("ignore")  # of libraries; what we have to say is logged
     try:
+        if output := getattr(options, "output", None):
+            from .portable import require_writable
+
+            require_writable(output, options.writes_folder)
         options.run(options, Steps(sys.stderr))
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # an OSError speaks of a file or a disk, and names it
         sys.stderr.write(f"expportrait: {error}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
@@ -120,10 +124,12 @@ def _generate(options: argparse.Namespace, steps: Steps) -> None:
 
 def _train_generator(options: argparse.Namespace, steps: Steps) -> None:
     from .generator.clip_pool import load_pool, render_pool
-    from .generator.demo import DemoConfig
+    from .generator.demo import DemoConfig, load_demo
     from .generator.train import TrainConfig, train_demo
 
     size, folder = DemoConfig().size, options.clips
+    if options.start:
+        load_demo(options.start)  # refused before the clips are rendered, if it is no such file
     with steps("render clips") as progress:
         render_pool(folder, options.num_clips, size, options.workers, progress)
     with steps("train") as progress:
@@ -203,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _add(commands, "demo", _demo, "the whole walk on the built-in photo and performance")
     demo.add_argument("-o", "--output", type=Path, default=Path("output/demo"), help="folder (default: %(default)s)")
+    demo.set_defaults(writes_folder=True)
 
     fit = commands.add_parser("fit", help="inspect, convert or track a person's shape and motion")
     of_fit = fit.add_subparsers(dest="fit_command", required=True, metavar="COMMAND")
@@ -223,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
     animate.add_argument("images", type=Path, help="the portrait: a picture, or clip of the person")
     _driver_argument(animate)
     _output(animate, "folder to write into")
+    animate.set_defaults(writes_folder=True)
 
     render = _add(commands, "render", _render, "head and driver to a clip of normals", model=True, size=True)
     _head_argument(render)
@@ -261,13 +269,20 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add(commands, name: str, run, text: str, model: bool = False, size: bool = False) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, writes_folder=False)
     if model:
         parser.add_argument("--head-model", default="default", help="'default', or a SMPL-X .npz file")
         parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="how fine (default: %(default)s)")
     if size:
-        parser.add_argument("--size", type=int, default=512, help="side of the pictures (default: %(default)s)")
+        parser.add_argument("--size", type=_side, default=512, help="side of the pictures (default: %(default)s)")
     return parser
+
+
+def _side(text: str) -> int:
+    """Pixels of a picture's side, as an argument."""
+    if not text.isdecimal() or not 64 <= int(text) <= 8192:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected 64 to 8192 pixels")
+    return int(text)
 
 
 def _head_argument(parser: argparse.ArgumentParser) -> None:

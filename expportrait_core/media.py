@@ -246,6 +246,8 @@ def _tag_bt709(codec: av.VideoCodecContext) -> None:
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, expected a picture or clip. Choose a file in it.")
     if not path.is_file():
         raise ValueError(f"There is no file {path}. Choose one that exists.")
     return path

@@ -10,13 +10,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import tempfile
 import typing
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -37,6 +40,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: str | Path, folder: bool = False) -> None:
+    """Raise a sentence if no file `path` (or no file in the folder `path`) can be written. Call it before long work."""
+    path = Path(path)
+    if not folder and path.is_dir():
+        raise ValueError(f"The output {path} is a folder, expected the name of a file. Add a file name to it.")
+    place = path if folder else path.parent
+    existing = next(p for p in (place, *place.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"Nothing can be written to {path}: {existing} says '{error.strerror}'. Choose another output."
+        ) from error
+
+
+def open_npz(path: str | Path) -> np.lib.npyio.NpzFile:
+    """An archive of plain arrays. What is none numpy would take for a pickle, and advise to load it unsafely.
+
+    Errors: ValueError, OSError or BadZipFile, also when an array is read that holds Python objects.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is not an archive of arrays")
+    return np.load(path, allow_pickle=False)
 
 
 def require_shape(owner: object, name: str, tensor: Tensor, *shape: int | str) -> None:

@@ -53,3 +53,51 @@ def test_wrong_head_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 def test_wrong_head_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     said = sentence(capsys, "render", tmp_path / "head.safetensors", tmp_path / "fit.npz", "-o", tmp_path / "n.mp4")
     assert "head.safetensors" in said
+
+
+ASTRONAUT = Path("expportrait_core/assets/astronaut.png").absolute()
+
+
+@pytest.mark.parametrize("command", [["personalize", ASTRONAUT, "-o"], ["fit", "track", ASTRONAUT]])
+def test_output_that_cannot_be_written_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str | Path]
+) -> None:
+    monkeypatch.setattr("expportrait_core.fit.track", lambda *_, **__: pytest.fail("the work began"))
+    monkeypatch.setattr("expportrait_core.animate.track", lambda *_, **__: pytest.fail("the work began"))
+    (tmp_path / "file").touch()
+    said = sentence(capsys, *command, tmp_path / "file" / "deeper" / "out.npz")
+    assert "Nothing can be written to" in said and "Choose another output" in said
+    assert "is a folder, expected the name of a file" in sentence(capsys, *command, tmp_path)
+
+
+def test_output_folder_that_is_a_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = sentence(capsys, "animate", ASTRONAUT, tmp_path / "driver.npz", "-o", tmp_path / "file")
+    assert "Nothing can be written to" in said
+
+
+@pytest.mark.parametrize("size", ["0", "-3", "many", "100000"])
+def test_sizes_that_are_none_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, size: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["personalize", str(ASTRONAUT), "-o", str(tmp_path / "head"), f"--size={size}"])
+    assert stopped.value.code == 2
+    assert f"found '{size}', expected 64 to 8192 pixels" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_picture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "is a folder" in sentence(capsys, "fit", "track", tmp_path, tmp_path / "out.npz")
+
+
+def test_nobody_is_told_to_load_a_file_unsafely(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("not a fit")
+    assert "unsafe" not in sentence(capsys, "fit", "inspect", tmp_path / "text.npz")
+    head = sentence(capsys, "fit", "track", "--head-model", tmp_path / "text.npz", ASTRONAUT, tmp_path / "out.npz")
+    assert "text.npz is not a readable head model" in head and "unsafe" not in head
+
+
+def test_weights_to_start_from_are_read_before_clips_are_rendered(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("expportrait_core.generator.clip_pool.render_pool", lambda *_: pytest.fail("the work began"))
+    command = ("train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors", "--start")
+    assert "gone.safetensors" in sentence(capsys, *command, tmp_path / "gone.safetensors")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..portable import open_npz
 from ..types import NECK, NUM_JOINTS, HeadModel, LandmarkEmbedding, Upsampling
 from . import regions
 from .upsampling import build_upsampling
@@ -54,7 +55,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             f"page), or use 'default'."
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_npz(path) as file:
             wanted = [k for k in file.files if k in REQUIRED or k in _OPTIONAL or k.startswith("landmark_")]
             arrays = {key: file[key] for key in wanted}
             found = file.files

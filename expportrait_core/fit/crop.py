@@ -50,6 +50,8 @@ def plan_crop(
     stability: float = 1.0,
 ) -> HeadCrop:  # fmt: skip
     """The square of every frame, without touching a picture."""
+    if size < 1:
+        raise ValueError(f"The size of the crop is {size} pixels, expected at least 1.")
     low, high = _face_boxes(fit, model)  # [F, 2] each
     seen = fit.valid
     side = (high - low)[seen].amax(dim=1).median() / face_share

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..portable import atomic_path
+from ..portable import atomic_path, open_npz
 from ..types import NUM_JOINTS, Camera, HeadModel, SMPLXFit
 
 FORMAT, VERSION = "expportrait.fit", 1
@@ -72,9 +72,7 @@ def load_fit(path: str | Path, model: HeadModel | None = None) -> SMPLXFit:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it is a single array")
+        with open_npz(path) as file:
             return {key: file[key] for key in file.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
