@@ -4,6 +4,7 @@
 `render_mesh` draws one mesh, `render_normals` a whole motion.
 """
 
+from .backend import Backend, choose_backend
 from .interpolate import interpolate, interpolate_reference
 from .mesh import MeshMaps, render_mesh
 from .normals import NORMALS_CONVENTION, MeshTopology, decode_normals, encode_normals, vertex_normals
@@ -11,6 +12,6 @@ from .render import render_normals
 from .visibility import visible_triangles
 
 __all__ = [
-    "NORMALS_CONVENTION", "MeshMaps", "MeshTopology", "decode_normals", "encode_normals", "interpolate",
-    "interpolate_reference", "render_mesh", "render_normals", "vertex_normals", "visible_triangles",
+    "NORMALS_CONVENTION", "Backend", "MeshMaps", "MeshTopology", "choose_backend", "decode_normals", "encode_normals",
+    "interpolate", "interpolate_reference", "render_mesh", "render_normals", "vertex_normals", "visible_triangles",
 ]  # fmt: skip
