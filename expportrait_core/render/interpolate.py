@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-MAX_EXTRAPOLATION = 0.25
-"""Visibility snaps corners to 1/256 pixel, so a pixel's centre may lie just outside of the unsnapped triangle, and the
-weights extrapolate. Where they would by more than this, the triangle is thinner than about 1/90 pixel and its weights
-are noise: it takes the plain mean of its corners, and no gradient of position. Our choice, not from the paper."""
+from .backend import Backend, choose_backend
+from .interpolate_numba import MAX_EXTRAPOLATION, interpolate_numba, interpolate_numba_backward
 
 
 def interpolate(
@@ -25,13 +23,16 @@ def interpolate(
     attributes: Tensor,  # [F, V, C] same dtype
     faces: Tensor,  # [T, 3] int64
     ids: Tensor,  # [F, H, W] int32, from visible_triangles
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> Tensor:
     """The attributes at every pixel centre, [F, H, W, C], 0 in the background.
 
-    Differentiable once, with respect to `corners` and `attributes`.
+    Differentiable once, with respect to `corners` and `attributes`. The same inputs give the same values and gradients
+    on every run.
     """
     _require_matching(corners, attributes, faces, ids)
-    return _Interpolate.apply(corners, attributes, faces, ids)
+    function = _InterpolateNumba if choose_backend(corners.device, backend) == "numba" else _Interpolate
+    return function.apply(corners, attributes, faces, ids)
 
 
 def interpolate_reference(corners: Tensor, attributes: Tensor, faces: Tensor, ids: Tensor) -> Tensor:
@@ -117,24 +118,37 @@ class _Interpolate(torch.autograd.Function):
         frames, num_vertices, channels = attributes.shape
         values = attributes.reshape(-1, channels)
         gradient = gradient.reshape(-1, channels).index_select(0, pixel)
-        for_corners = values.new_zeros(len(values), 3) if ctx.needs_input_grad[0] else None
-        for_values = torch.zeros_like(values) if ctx.needs_input_grad[1] else None
-
-        if for_corners is not None:
-            g = [(gradient * values.index_select(0, corner)).sum(1) for corner in corners]
-            mean = g[0] * weights[0] + g[1] * weights[1] + g[2] * weights[2]
-            h = [(each - mean) * inverse_sum for each in g]
+        g = [(gradient * values.index_select(0, corner)).sum(1) for corner in corners]
+        mean = g[0] * weights[0] + g[1] * weights[1] + g[2] * weights[2]
+        h = [(each - mean) * inverse_sum for each in g]
+        parts = []
         for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-            if for_corners is not None:
-                along_x = h[k] * y[j] - h[j] * y[k]
-                along_y = h[j] * x[k] - h[k] * x[j]
-                along_w = -(px * along_x + py * along_y)
-                for_corners.index_add_(0, corners[i], torch.stack([along_x, along_y, along_w], 1))
-            if for_values is not None:
-                for_values.index_add_(0, corners[i], gradient * weights[i][:, None])
-        return (
-            None if for_corners is None else for_corners.view(frames, num_vertices, 3),
-            None if for_values is None else for_values.view_as(attributes),
-            None,
-            None,
-        )
+            along_x = h[k] * y[j] - h[j] * y[k]
+            along_y = h[j] * x[k] - h[k] * x[j]
+            along_w = -(px * along_x + py * along_y)
+            parts.append(torch.cat([torch.stack([along_x, along_y, along_w], 1), gradient * weights[i][:, None]], 1))
+        total = _sum_by_vertex(torch.cat(parts), torch.cat(corners), len(values)).view(frames, num_vertices, -1)
+        return total[..., :3], total[..., 3:], None, None
+
+
+def _sum_by_vertex(
+    parts: Tensor,  # [n, C]
+    vertices: Tensor,  # [n] whose
+    count: int,
+) -> Tensor:  # [count, C]
+    """The sums of each vertex's parts, always in the same order: `index_add` on CUDA adds in another on every run."""
+    order = torch.sort(vertices.int(), stable=True).indices
+    lengths = torch.bincount(vertices, minlength=count)
+    return torch.segment_reduce(parts.index_select(0, order), "sum", lengths=lengths, axis=0, unsafe=True)
+
+
+class _InterpolateNumba(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, corners: Tensor, attributes: Tensor, faces: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(corners, attributes, faces, ids)
+        return interpolate_numba(corners, attributes, faces, ids)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return *interpolate_numba_backward(*ctx.saved_tensors, gradient), None, None
