@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .backend import Backend, choose_backend
-from .interpolate_numba import MAX_EXTRAPOLATION, interpolate_numba, interpolate_numba_backward
+from .interpolate_numba import interpolate_numba, interpolate_numba_backward
+from .kernels import MAX_EXTRAPOLATION
 
 
 def interpolate(

@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .backend import Backend, choose_backend
+from .kernels import NO_AREA, NO_DIRECTION
 from .normals_numba import area_vectors_numba, area_vectors_numba_backward, fans_of
 
 NORMALS_CONVENTION = "camera space, +x right, +y up, +z towards the viewer; n*0.5+0.5; background 0,0,0"
 """Written into every file that depends on it."""
 
-NO_AREA = 1e-15  # m²; a shorter area vector has no direction. Our choice, not from the paper
 DARKEST_NORMAL = 0.366  # length of the encoded (-1, -1, -1)/√3, the unit normal nearest to black: (√3 - 1)/2
 
 
@@ -179,4 +179,4 @@ def decode_normals(
         mask = mask[..., None].to(picture.dtype)
         covered = mask > 0
         picture = picture / torch.where(covered, mask, 1)
-    return unit(torch.where(covered, picture * 2 - 1, 0), shortest=1e-6)
+    return unit(torch.where(covered, picture * 2 - 1, 0), shortest=NO_DIRECTION)

@@ -1,0 +1,330 @@
+"""All compiled loops of the renderer. The files beside this one call them with a frame's arrays, or a strip's.
+
+They are in one file because compiled code is kept on disk by the date of its own file alone: a loop that calls a loop
+of another file would go on calling the old one after an update. The formulas are explained where their plain twins
+are: `visibility`, `interpolate`, `normals`, `mesh`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compiled import compiled
+
+NO_AREA = 1e-15  # m²; a shorter area vector has no direction. Our choice, not from the paper
+NO_DIRECTION = 1e-6  # a shorter mean of unit normals has no direction. Our choice, not from the paper
+MAX_EXTRAPOLATION = 0.25
+"""Visibility snaps corners to 1/256 pixel, so a pixel's centre may lie just outside of the unsnapped triangle, and the
+weights extrapolate. Where they would by more than this, the triangle is thinner than about 1/90 pixel and its weights
+are noise: it takes the plain mean of its corners, and no gradient of position. Our choice, not from the paper."""
+ONE, ZERO = np.float32(1), np.float32(0)
+
+
+@compiled
+def snap_corners(
+    corners: np.ndarray,  # [V, 3]
+    near: float,
+    far_off: float,
+    snapped: np.ndarray,  # [V, 2] int32, written
+    inverse_depth: np.ndarray,  # [V] float32, written
+) -> bool:
+    drawable = True
+    for v in range(len(corners)):
+        w = corners[v, 2]
+        x, y = corners[v, 0] / w, corners[v, 1] / w
+        if w >= near and abs(x) <= far_off and abs(y) <= far_off:  # False for NaN
+            snapped[v, 0], snapped[v, 1] = np.int32(np.rint(x * 256)), np.int32(np.rint(y * 256))
+            inverse_depth[v] = ONE / np.float32(w)
+        else:
+            drawable = False
+            snapped[v, 0], snapped[v, 1], inverse_depth[v] = 0, 0, ONE
+    return drawable
+
+
+@compiled
+def draw_triangles(
+    snapped: np.ndarray,  # [V, 2] int32
+    inverse_depth: np.ndarray,  # [V] float32
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [H, W] int32, rows top..bottom - 1 written
+    nearest: np.ndarray,  # [H, W] float32, room for the nearest 1/w
+    top: int,
+    bottom: int,
+) -> None:
+    ids[top:bottom] = -1
+    nearest[top:bottom] = -ONE
+    last_column = ids.shape[1] - 1
+    for t in range(len(faces)):
+        # the exchange of two corners makes front faces positive; names as in `visibility`
+        a, b, c = faces[t, 0], faces[t, 2], faces[t, 1]
+        x0, y0 = np.int64(snapped[a, 0]), np.int64(snapped[a, 1])
+        x1, y1 = np.int64(snapped[b, 0]), np.int64(snapped[b, 1])
+        x2, y2 = np.int64(snapped[c, 0]), np.int64(snapped[c, 1])
+        area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+        if area <= 0:
+            continue
+        first_row = max((min(y0, y1, y2) + 127) >> 8, top)
+        last_row = min((max(y0, y1, y2) - 129) >> 8, bottom - 1)
+        left = max((min(x0, x1, x2) + 127) >> 8, 0)
+        right = min((max(x0, x1, x2) - 129) >> 8, last_column)
+        if first_row > last_row or left > right:
+            continue
+        dx0, dx1, dx2 = x2 - x1, x0 - x2, x1 - x0  # along the edge opposite to each corner
+        dy0, dy1, dy2 = y2 - y1, y0 - y2, y1 - y0
+        excluded0 = np.int64(dy0 > 0 or (dy0 == 0 and dx0 <= 0))  # all but left and top edges
+        excluded1 = np.int64(dy1 > 0 or (dy1 == 0 and dx1 <= 0))
+        excluded2 = np.int64(dy2 > 0 or (dy2 == 0 and dx2 <= 0))
+        x, y = (left << 8) + 128, (first_row << 8) + 128
+        row0 = dy0 * (x1 - x) - dx0 * (y1 - y) - excluded0
+        row1 = dy1 * (x2 - x) - dx1 * (y2 - y) - excluded1
+        row2 = dy2 * (x0 - x) - dx2 * (y0 - y) - excluded2
+        z0 = inverse_depth[a]
+        change1 = (inverse_depth[b] - z0) / np.float32(area)
+        change2 = (inverse_depth[c] - z0) / np.float32(area)
+        slope = np.float32(-(dy1 << 8)) * change1 + np.float32(-(dy2 << 8)) * change2
+        for row in range(first_row, last_row + 1):
+            e0, e1, e2 = row0, row1, row2
+            first, at_first = np.int64(-1), ZERO
+            for column in range(left, right + 1):
+                if (e0 | e1 | e2) >= 0:
+                    if first < 0:
+                        first = column
+                        at_first = z0 + np.float32(e1 + excluded1) * change1
+                        at_first = at_first + np.float32(e2 + excluded2) * change2
+                    z = max(at_first + np.float32(column - first) * slope, ZERO)
+                    if z > nearest[row, column]:
+                        nearest[row, column] = z
+                        ids[row, column] = t
+                elif first >= 0:
+                    break
+                e0 -= dy0 << 8
+                e1 -= dy1 << 8
+                e2 -= dy2 << 8
+            row0 += dx0 << 8
+            row1 += dx1 << 8
+            row2 += dx2 << 8
+
+
+@compiled
+def sum_areas(
+    vertices: np.ndarray,  # [V, 3]
+    starts: np.ndarray,  # [V + 1]
+    corners: np.ndarray,  # [3·T, 2]
+    areas: np.ndarray,  # [V, 3], written at first..last - 1
+    first: int,
+    last: int,
+) -> None:
+    """Σ (b - a) × (c - a) over the triangles of each vertex a."""
+    for a in range(first, last):
+        ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+        nx, ny, nz = ax * 0, ay * 0, az * 0
+        for k in range(starts[a], starts[a + 1]):
+            b, c = corners[k, 0], corners[k, 1]
+            ux, uy, uz = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
+            vx, vy, vz = vertices[c, 0] - ax, vertices[c, 1] - ay, vertices[c, 2] - az
+            nx += uy * vz - uz * vy
+            ny += uz * vx - ux * vz
+            nz += ux * vy - uy * vx
+        areas[a, 0], areas[a, 1], areas[a, 2] = nx, ny, nz
+
+
+@compiled
+def sum_area_gradients(
+    vertices: np.ndarray,  # [V, 3]
+    gradient: np.ndarray,  # [V, 3]
+    starts: np.ndarray,  # [V + 1]
+    corners: np.ndarray,  # [3·T, 2]
+    result: np.ndarray,  # [V, 3], written at first..last - 1
+    first: int,
+    last: int,
+) -> None:
+    """Σ (b - c) × (g_a + g_b + g_c): the area vector is a × b + b × c + c × a, and counts at all three corners."""
+    for a in range(first, last):
+        rx, ry, rz = vertices[a, 0] * 0, vertices[a, 0] * 0, vertices[a, 0] * 0
+        for k in range(starts[a], starts[a + 1]):
+            b, c = corners[k, 0], corners[k, 1]
+            ux = vertices[b, 0] - vertices[c, 0]
+            uy = vertices[b, 1] - vertices[c, 1]
+            uz = vertices[b, 2] - vertices[c, 2]
+            gx = gradient[a, 0] + gradient[b, 0] + gradient[c, 0]
+            gy = gradient[a, 1] + gradient[b, 1] + gradient[c, 1]
+            gz = gradient[a, 2] + gradient[b, 2] + gradient[c, 2]
+            rx += uy * gz - uz * gy
+            ry += uz * gx - ux * gz
+            rz += ux * gy - uy * gx
+        result[a, 0], result[a, 1], result[a, 2] = rx, ry, rz
+
+
+@compiled
+def weights_at(
+    corners: np.ndarray,  # [V, 3]
+    i: int,
+    j: int,
+    k: int,
+    px: float,
+    py: float,
+) -> tuple:
+    """b_0..2, 1/Σu (0 where the triangle is too thin), and the corners relative to the pixel x_0, y_0 … y_2."""
+    wi, wj, wk = np.float64(corners[i, 2]), np.float64(corners[j, 2]), np.float64(corners[k, 2])
+    x0, y0 = corners[i, 0] - px * wi, corners[i, 1] - py * wi
+    x1, y1 = corners[j, 0] - px * wj, corners[j, 1] - py * wj
+    x2, y2 = corners[k, 0] - px * wk, corners[k, 1] - py * wk
+    u0, u1, u2 = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
+    inverse = 1.0 / (u0 + u1 + u2)
+    b0, b1, b2 = u0 * inverse, u1 * inverse, u2 * inverse
+    if not min(b0, b1, b2) >= -MAX_EXTRAPOLATION:  # so that NaN counts as thin
+        b0, b1, b2, inverse = 1 / 3, 1 / 3, 1 / 3, 0.0
+    return b0, b1, b2, inverse, x0, y0, x1, y1, x2, y2
+
+
+@compiled
+def interpolate_rows(
+    corners: np.ndarray,  # [V, 3]
+    attributes: np.ndarray,  # [V, C]
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [H, W]
+    picture: np.ndarray,  # [H, W, C], rows top..bottom - 1 written
+    top: int,
+    bottom: int,
+) -> None:
+    channels = attributes.shape[1]
+    for row in range(top, bottom):
+        for column in range(ids.shape[1]):
+            triangle = ids[row, column]
+            if triangle < 0:
+                for channel in range(channels):
+                    picture[row, column, channel] = 0
+                continue
+            i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+            b = weights_at(corners, i, j, k, column + 0.5, row + 0.5)
+            for channel in range(channels):
+                value = b[0] * attributes[i, channel] + b[1] * attributes[j, channel] + b[2] * attributes[k, channel]
+                picture[row, column, channel] = value
+
+
+@compiled
+def add_corner(for_corners: np.ndarray, corner: int, along_x: float, along_y: float, px: float, py: float) -> None:
+    for_corners[corner, 0] += along_x
+    for_corners[corner, 1] += along_y
+    for_corners[corner, 2] -= px * along_x + py * along_y
+
+
+@compiled
+def spread_rows(
+    corners: np.ndarray,  # [V, 3]
+    attributes: np.ndarray,  # [V, C]
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [H, W]
+    gradient: np.ndarray,  # [H, W, C]
+    for_corners: np.ndarray,  # [V, 3], added to
+    for_attributes: np.ndarray,  # [V, C], added to
+    top: int,
+    bottom: int,
+) -> None:
+    channels = attributes.shape[1]
+    for row in range(top, bottom):
+        py = row + 0.5
+        for column in range(ids.shape[1]):
+            triangle = ids[row, column]
+            if triangle < 0:
+                continue
+            px = column + 0.5
+            i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+            b0, b1, b2, inverse, x0, y0, x1, y1, x2, y2 = weights_at(corners, i, j, k, px, py)
+            g0, g1, g2 = 0.0, 0.0, 0.0
+            for channel in range(channels):
+                g = np.float64(gradient[row, column, channel])
+                g0 += g * attributes[i, channel]
+                g1 += g * attributes[j, channel]
+                g2 += g * attributes[k, channel]
+                for_attributes[i, channel] += b0 * g
+                for_attributes[j, channel] += b1 * g
+                for_attributes[k, channel] += b2 * g
+            mean = g0 * b0 + g1 * b1 + g2 * b2
+            h0, h1, h2 = (g0 - mean) * inverse, (g1 - mean) * inverse, (g2 - mean) * inverse
+            add_corner(for_corners, i, h2 * y1 - h1 * y2, h1 * x2 - h2 * x1, px, py)
+            add_corner(for_corners, j, h0 * y2 - h2 * y0, h2 * x0 - h0 * x2, px, py)
+            add_corner(for_corners, k, h1 * y0 - h0 * y1, h0 * x1 - h1 * x0, px, py)
+
+
+@compiled
+def turn_to_unit(
+    vectors: np.ndarray,  # [V, 3], overwritten
+    turn: np.ndarray,  # [3, 3]
+) -> None:
+    """Area vectors to unit normals in camera space, 0 where there is no area."""
+    for v in range(len(vectors)):
+        x, y, z = vectors[v, 0], vectors[v, 1], vectors[v, 2]
+        squared = np.float64(x) * x + np.float64(y) * y + np.float64(z) * z
+        scale = np.float32(1 / np.sqrt(squared)) if squared > NO_AREA * NO_AREA else np.float32(0)
+        x, y, z = x * scale, y * scale, z * scale
+        for axis in range(3):
+            vectors[v, axis] = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z
+
+
+@compiled
+def shade(
+    corners: np.ndarray,  # [V, 3]
+    normals: np.ndarray,  # [V, 3] camera space
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [s·H, s·W]
+    picture: np.ndarray,  # [H, W, 3], written
+    mask: np.ndarray,  # [H, W], written
+    depth: np.ndarray,  # [H, W], written
+) -> None:
+    """Interpolate, average the samples of each pixel, and encode, as `render_mesh` and `encode_normals` do."""
+    size = ids.shape[0] // picture.shape[0]
+    for row in range(picture.shape[0]):
+        for column in range(picture.shape[1]):
+            count, x, y, z, w = 0, 0.0, 0.0, 0.0, 0.0
+            for sample_row in range(row * size, row * size + size):
+                for sample_column in range(column * size, column * size + size):
+                    triangle = ids[sample_row, sample_column]
+                    if triangle < 0:
+                        continue
+                    i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+                    b = weights_at(corners, i, j, k, sample_column + 0.5, sample_row + 0.5)
+                    x += b[0] * normals[i, 0] + b[1] * normals[j, 0] + b[2] * normals[k, 0]
+                    y += b[0] * normals[i, 1] + b[1] * normals[j, 1] + b[2] * normals[k, 1]
+                    z += b[0] * normals[i, 2] + b[1] * normals[j, 2] + b[2] * normals[k, 2]
+                    w += b[0] * corners[i, 2] + b[1] * corners[j, 2] + b[2] * corners[k, 2]
+                    count += 1
+            if count == 0:
+                picture[row, column, 0], picture[row, column, 1], picture[row, column, 2] = 0, 0, 0
+                mask[row, column], depth[row, column] = 0, 0
+                continue
+            coverage = count / (size * size)
+            squared = (x * x + y * y + z * z) / (size * size) ** 2
+            scale = 0.5 / (np.sqrt(squared) * (size * size)) if squared > NO_DIRECTION * NO_DIRECTION else 0.0
+            picture[row, column, 0] = min(max(x * scale + 0.5, 0.0), 1.0) * coverage
+            picture[row, column, 1] = min(max(y * scale + 0.5, 0.0), 1.0) * coverage
+            picture[row, column, 2] = min(max(z * scale + 0.5, 0.0), 1.0) * coverage
+            mask[row, column] = coverage
+            depth[row, column] = w / count
+
+
+@compiled
+def draw_picture(
+    vertices: np.ndarray,  # [V, 3]
+    corners: np.ndarray,  # [V, 3]
+    turn: np.ndarray,  # [3, 3]
+    faces: np.ndarray,  # [T, 3]
+    starts: np.ndarray,  # [V + 1]
+    others: np.ndarray,  # [3·T, 2]
+    near: float,
+    far_off: float,
+    snapped: np.ndarray,  # this and the next four: a Canvas
+    inverse_depth: np.ndarray,
+    normals: np.ndarray,
+    ids: np.ndarray,
+    nearest: np.ndarray,
+    picture: np.ndarray,  # [H, W, 3], written
+    mask: np.ndarray,  # [H, W], written
+    depth: np.ndarray,  # [H, W], written
+) -> bool:
+    drawable = snap_corners(corners, near, far_off, snapped, inverse_depth)
+    draw_triangles(snapped, inverse_depth, faces, ids, nearest, 0, ids.shape[0])
+    sum_areas(vertices, starts, others, normals, 0, len(vertices))
+    turn_to_unit(normals, turn)
+    shade(corners, normals, faces, ids, picture, mask, depth)
+    return drawable

@@ -1,0 +1,63 @@
+"""The forward job on the CPU in one compiled call per frame: mesh and camera to the encoded picture, mask and depth.
+
+Nothing in between leaves the call: a frame's normals, triangle numbers and samples live in a `Canvas` that each thread
+keeps for all its frames, because fresh memory of that size costs as much as drawing into it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from .kernels import draw_picture
+from .workers import in_threads, num_workers
+
+
+class Canvas(NamedTuple):
+    """What one thread needs to draw a frame of s·H by s·W samples."""
+
+    snapped: np.ndarray  # [V, 2] int32
+    inverse_depth: np.ndarray  # [V] float32
+    normals: np.ndarray  # [V, 3] float32, camera space
+    ids: np.ndarray  # [s·H, s·W] int32
+    nearest: np.ndarray  # [s·H, s·W] float32
+
+    @staticmethod
+    def of(num_vertices: int, height: int, width: int) -> Canvas:
+        def room(dtype: type, *shape: int) -> np.ndarray:
+            return np.empty(shape, dtype)
+
+        per_vertex = room(np.int32, num_vertices, 2), room(np.float32, num_vertices), room(np.float32, num_vertices, 3)
+        return Canvas(*per_vertex, room(np.int32, height, width), room(np.float32, height, width))
+
+
+def draw_pictures_numba(
+    vertices: Tensor,  # [F, V, 3] float32, world
+    corners: Tensor,  # [F, V, 3] float32, homogeneous pixel corners of the samples
+    turns: Tensor,  # [F, 3, 3] float32, from the world to the camera space of normals
+    faces: Tensor,  # [T, 3]
+    fans: tuple[Tensor, Tensor],  # of the faces, see `normals_numba`
+    limits: tuple[float, float],  # metres, pixels: nearest and farthest corners that can be drawn
+    out: tuple[Tensor, Tensor, Tensor],  # [F, H, W, 3], [F, H, W], [F, H, W] float32: picture, mask, depth; written
+    canvases: list[Canvas],  # one for each thread that shall draw
+) -> list[bool]:  # F times whether all corners could be drawn; those that could not were put at 0
+    points, c, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, corners, turns, faces, *fans))
+    picture, mask, depth = (room.numpy() for room in out)
+    near, far_off = np.float32(limits[0]), limits[1]
+
+    def draw_some(canvas: Canvas, frames: range) -> list[bool]:
+        return [
+            draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f])
+            for f in frames
+        ]  # fmt: skip
+
+    step = min(len(canvases), num_workers(), len(points))
+    drawn = in_threads(draw_some, ((canvases[i], range(i, len(points), step)) for i in range(step)))
+    return [drawn[f % step][f // step] for f in range(len(points))]
+
+
+def canvases_for(num_frames: int, num_vertices: int, height: int, width: int) -> list[Canvas]:
+    """As many as there are threads with something to do."""
+    return [Canvas.of(num_vertices, height, width) for _ in range(min(num_frames, num_workers()))]
