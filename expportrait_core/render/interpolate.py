@@ -46,7 +46,7 @@ def interpolate_reference(corners: Tensor, attributes: Tensor, faces: Tensor, id
     # p is the sum of k_i c_i, by Cramer's rule up to a common factor, which the division by the sum removes.
     k = (torch.linalg.cross(c[:, [1, 2, 0]], c[:, [2, 0, 1]]) * p[:, None]).sum(-1)
     with torch.no_grad():
-        usable = ((k / k.sum(-1, keepdim=True)) >= -MAX_EXTRAPOLATION).all(-1, keepdim=True)
+        usable = ((k / k.sum(-1, keepdim=True)) >= -float(MAX_EXTRAPOLATION)).all(-1, keepdim=True)
     k = torch.where(usable, k, 1.0)
     barycentric = k / k.sum(-1, keepdim=True)
     values = (barycentric[..., None] * attributes[frame[:, None], triangle]).sum(1)
@@ -98,7 +98,8 @@ class _Interpolate(torch.autograd.Function):
         areas = [x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]]
         inverse_sum = 1 / (areas[0] + areas[1] + areas[2])
         weights = [area * inverse_sum for area in areas]
-        usable = torch.minimum(torch.minimum(weights[0], weights[1]), weights[2]) >= -MAX_EXTRAPOLATION  # NaN: False
+        limit = float(MAX_EXTRAPOLATION)
+        usable = torch.minimum(torch.minimum(weights[0], weights[1]), weights[2]) >= -limit  # NaN: False
         weights = [torch.where(usable, weight, 1 / 3) for weight in weights]
         inverse_sum = torch.where(usable, inverse_sum, 0)
 

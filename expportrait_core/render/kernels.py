@@ -13,11 +13,11 @@ from .compiled import compiled
 
 NO_AREA = 1e-15  # m²; a shorter area vector has no direction. Our choice, not from the paper
 NO_DIRECTION = 1e-6  # a shorter mean of unit normals has no direction. Our choice, not from the paper
-MAX_EXTRAPOLATION = 0.25
+MAX_EXTRAPOLATION = np.float32(0.25)
 """Visibility snaps corners to 1/256 pixel, so a pixel's centre may lie just outside of the unsnapped triangle, and the
 weights extrapolate. Where they would by more than this, the triangle is thinner than about 1/90 pixel and its weights
 are noise: it takes the plain mean of its corners, and no gradient of position. Our choice, not from the paper."""
-ONE, ZERO = np.float32(1), np.float32(0)
+ZERO, THIRD, HALF, ONE = np.float32(0), np.float32(1 / 3), np.float32(0.5), np.float32(1)
 
 
 @compiled
@@ -156,6 +156,38 @@ def sum_area_gradients(
 
 
 @compiled
+def units(
+    vectors: np.ndarray,  # [n, 3]
+    result: np.ndarray,  # [n, 3], written
+    scale: np.ndarray,  # [n], written
+    shortest: float,
+) -> None:
+    for row in range(len(vectors)):
+        x, y, z = vectors[row, 0], vectors[row, 1], vectors[row, 2]
+        squared = x * x + y * y + z * z
+        factor = 1 / np.sqrt(squared) if squared > shortest * shortest else 0.0
+        scale[row] = factor
+        result[row, 0], result[row, 1], result[row, 2] = x * factor, y * factor, z * factor
+
+
+@compiled
+def unit_gradients(
+    result: np.ndarray,  # [n, 3]
+    scale: np.ndarray,  # [n]
+    gradient: np.ndarray,  # [n, 3]
+    spread: np.ndarray,  # [n, 3], written
+) -> None:
+    for row in range(len(result)):
+        x, y, z = result[row, 0], result[row, 1], result[row, 2]
+        gx, gy, gz = gradient[row, 0], gradient[row, 1], gradient[row, 2]
+        along = x * gx + y * gy + z * gz
+        factor = scale[row]
+        spread[row, 0] = (gx - x * along) * factor
+        spread[row, 1] = (gy - y * along) * factor
+        spread[row, 2] = (gz - z * along) * factor
+
+
+@compiled
 def weights_at(
     corners: np.ndarray,  # [V, 3]
     i: int,
@@ -248,59 +280,75 @@ def spread_rows(
 
 
 @compiled
-def turn_to_unit(
-    vectors: np.ndarray,  # [V, 3], overwritten
+def pack_points(
+    corners: np.ndarray,  # [V, 3]
     turn: np.ndarray,  # [3, 3]
+    points: np.ndarray,  # [V, 8]: columns 3..5 hold area vectors; 0..5 written
 ) -> None:
-    """Area vectors to unit normals in camera space, 0 where there is no area."""
-    for v in range(len(vectors)):
-        x, y, z = vectors[v, 0], vectors[v, 1], vectors[v, 2]
+    """What a pixel needs of its corners side by side: x·w, y·w, w, and the unit normal in camera space, 0 if none."""
+    for v in range(len(points)):
+        points[v, 0], points[v, 1], points[v, 2] = corners[v, 0], corners[v, 1], corners[v, 2]
+        x, y, z = points[v, 3], points[v, 4], points[v, 5]
         squared = np.float64(x) * x + np.float64(y) * y + np.float64(z) * z
-        scale = np.float32(1 / np.sqrt(squared)) if squared > NO_AREA * NO_AREA else np.float32(0)
+        scale = np.float32(1 / np.sqrt(squared)) if squared > NO_AREA * NO_AREA else ZERO
         x, y, z = x * scale, y * scale, z * scale
         for axis in range(3):
-            vectors[v, axis] = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z
+            points[v, 3 + axis] = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z
 
 
 @compiled
-def shade(
-    corners: np.ndarray,  # [V, 3]
-    normals: np.ndarray,  # [V, 3] camera space
+def add_samples(
+    points: np.ndarray,  # [V, 8] from pack_points
     faces: np.ndarray,  # [T, 3]
-    ids: np.ndarray,  # [s·H, s·W]
-    picture: np.ndarray,  # [H, W, 3], written
-    mask: np.ndarray,  # [H, W], written
-    depth: np.ndarray,  # [H, W], written
+    ids: np.ndarray,  # [s·W] a row of samples
+    py: float,
+    size: int,  # s
+    line: np.ndarray,  # [W, 5] sums of normal, depth and number of samples, added to
 ) -> None:
-    """Interpolate, average the samples of each pixel, and encode, as `render_mesh` and `encode_normals` do."""
-    size = ids.shape[0] // picture.shape[0]
-    for row in range(picture.shape[0]):
-        for column in range(picture.shape[1]):
-            count, x, y, z, w = 0, 0.0, 0.0, 0.0, 0.0
-            for sample_row in range(row * size, row * size + size):
-                for sample_column in range(column * size, column * size + size):
-                    triangle = ids[sample_row, sample_column]
-                    if triangle < 0:
-                        continue
-                    i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
-                    b = weights_at(corners, i, j, k, sample_column + 0.5, sample_row + 0.5)
-                    x += b[0] * normals[i, 0] + b[1] * normals[j, 0] + b[2] * normals[k, 0]
-                    y += b[0] * normals[i, 1] + b[1] * normals[j, 1] + b[2] * normals[k, 1]
-                    z += b[0] * normals[i, 2] + b[1] * normals[j, 2] + b[2] * normals[k, 2]
-                    w += b[0] * corners[i, 2] + b[1] * corners[j, 2] + b[2] * corners[k, 2]
-                    count += 1
-            if count == 0:
-                picture[row, column, 0], picture[row, column, 1], picture[row, column, 2] = 0, 0, 0
-                mask[row, column], depth[row, column] = 0, 0
-                continue
-            coverage = count / (size * size)
-            squared = (x * x + y * y + z * z) / (size * size) ** 2
-            scale = 0.5 / (np.sqrt(squared) * (size * size)) if squared > NO_DIRECTION * NO_DIRECTION else 0.0
-            picture[row, column, 0] = min(max(x * scale + 0.5, 0.0), 1.0) * coverage
-            picture[row, column, 1] = min(max(y * scale + 0.5, 0.0), 1.0) * coverage
-            picture[row, column, 2] = min(max(z * scale + 0.5, 0.0), 1.0) * coverage
-            mask[row, column] = coverage
-            depth[row, column] = w / count
+    """`interpolate` in float32; apart from `encode_line`, because a loop with both in it takes twice as long."""
+    for column in range(len(ids)):
+        triangle = ids[column]
+        if triangle < 0:
+            continue
+        px = np.float32(column) + HALF
+        i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+        wi, wj, wk = points[i, 2], points[j, 2], points[k, 2]
+        x0, y0 = points[i, 0] - px * wi, points[i, 1] - py * wi
+        x1, y1 = points[j, 0] - px * wj, points[j, 1] - py * wj
+        x2, y2 = points[k, 0] - px * wk, points[k, 1] - py * wk
+        u0, u1, u2 = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
+        inverse = ONE / (u0 + u1 + u2)
+        b0, b1, b2 = u0 * inverse, u1 * inverse, u2 * inverse
+        if not min(b0, b1, b2) >= -MAX_EXTRAPOLATION:
+            b0, b1, b2 = THIRD, THIRD, THIRD
+        pixel = column // size if size > 1 else column
+        for channel in range(3):
+            value = b0 * points[i, 3 + channel] + b1 * points[j, 3 + channel] + b2 * points[k, 3 + channel]
+            line[pixel, channel] += value
+        line[pixel, 3] += b0 * wi + b1 * wj + b2 * wk
+        line[pixel, 4] += ONE
+
+
+@compiled
+def encode_line(
+    line: np.ndarray,  # [W, 5] from add_samples
+    samples: float,  # of a pixel, s²
+    picture: np.ndarray,  # [W, 3], written
+    mask: np.ndarray,  # [W], written
+    depth: np.ndarray,  # [W], written
+) -> None:
+    """The mean of the samples as `render_mesh` makes it, encoded as `encode_normals` does."""
+    shortest = np.float32((NO_DIRECTION * samples) ** 2)
+    for pixel in range(len(line)):
+        x, y, z, count = line[pixel, 0], line[pixel, 1], line[pixel, 2], line[pixel, 4]
+        coverage = count / samples
+        squared = x * x + y * y + z * z
+        scale = HALF / np.sqrt(squared) if squared > shortest else ZERO
+        picture[pixel, 0] = min(max(x * scale + HALF, ZERO), ONE) * coverage
+        picture[pixel, 1] = min(max(y * scale + HALF, ZERO), ONE) * coverage
+        picture[pixel, 2] = min(max(z * scale + HALF, ZERO), ONE) * coverage
+        mask[pixel] = coverage
+        depth[pixel] = line[pixel, 3] / count if count > 0 else ZERO
 
 
 @compiled
@@ -313,9 +361,10 @@ def draw_picture(
     others: np.ndarray,  # [3·T, 2]
     near: float,
     far_off: float,
-    snapped: np.ndarray,  # this and the next four: a Canvas
+    snapped: np.ndarray,  # this and the next five: a Canvas
     inverse_depth: np.ndarray,
-    normals: np.ndarray,
+    points: np.ndarray,
+    line: np.ndarray,
     ids: np.ndarray,
     nearest: np.ndarray,
     picture: np.ndarray,  # [H, W, 3], written
@@ -324,7 +373,12 @@ def draw_picture(
 ) -> bool:
     drawable = snap_corners(corners, near, far_off, snapped, inverse_depth)
     draw_triangles(snapped, inverse_depth, faces, ids, nearest, 0, ids.shape[0])
-    sum_areas(vertices, starts, others, normals, 0, len(vertices))
-    turn_to_unit(normals, turn)
-    shade(corners, normals, faces, ids, picture, mask, depth)
+    sum_areas(vertices, starts, others, points[:, 3:6], 0, len(vertices))
+    pack_points(corners, turn, points)
+    size = ids.shape[0] // picture.shape[0]
+    for row in range(len(picture)):
+        line[:] = ZERO
+        for sample in range(row * size, row * size + size):
+            add_samples(points, faces, ids[sample], np.float32(sample) + HALF, size, line)
+        encode_line(line, np.float32(size * size), picture[row], mask[row], depth[row])
     return drawable

@@ -57,7 +57,7 @@ def render_mesh(
     samples = _box_filter(samples, supersampling)
     mask = _box_filter((ids >= 0).to(samples.dtype)[..., None], supersampling)[..., 0]
     depth = samples[..., 3] / torch.where(mask > 0, mask, 1)  # the background counts as 0 in the sum
-    return MeshMaps(unit(samples[..., :3], shortest=NO_DIRECTION), depth, mask, ids)
+    return MeshMaps(unit(samples[..., :3], NO_DIRECTION, backend), depth, mask, ids)
 
 
 def _to_camera(

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from .backend import Backend, choose_backend
 from .kernels import NO_AREA, NO_DIRECTION
-from .normals_numba import area_vectors_numba, area_vectors_numba_backward, fans_of
+from .normals_numba import area_vectors_numba, area_vectors_numba_backward, fans_of, unit_numba, unit_numba_backward
 
 NORMALS_CONVENTION = "camera space, +x right, +y up, +z towards the viewer; n*0.5+0.5; background 0,0,0"
 """Written into every file that depends on it."""
@@ -96,17 +96,58 @@ def vertex_normals(
             f"{topology.num_vertices} vertices and {len(topology.faces)} faces. Make a MeshTopology of this mesh."
         )
     numba = choose_backend(vertices.device, backend) == "numba"
-    return unit((_AreaVectorsNumba if numba else _AreaVectors).apply(vertices, topology))
+    return unit((_AreaVectorsNumba if numba else _AreaVectors).apply(vertices, topology), backend=backend)
 
 
 def unit(
     vectors: Tensor,  # [..., 3]
     shortest: float = NO_AREA,
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> Tensor:
-    """Vectors of length 1; shorter ones than `shortest` become 0, with no gradient instead of an infinite one."""
-    squared = sum(v * v for v in vectors.unbind(-1))[..., None]  # on the CPU half the time of a sum over three
-    long_enough = squared > shortest * shortest
-    return vectors * torch.where(long_enough, torch.where(long_enough, squared, 1).rsqrt(), 0)
+    """Vectors of length 1; shorter ones than `shortest` become 0, with no gradient instead of an infinite one.
+
+    Differentiable once.
+    """
+    numba = choose_backend(vectors.device, backend) == "numba"
+    return (_UnitNumba if numba else _Unit).apply(vectors, shortest)
+
+
+class _Unit(torch.autograd.Function):
+    """u = v / |v|; with g = ∂L/∂u, ∂L/∂v = (g - u ⟨u, g⟩) / |v|."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, shortest: float) -> Tensor:
+        squared = _dot(vectors, vectors)
+        long_enough = squared > shortest * shortest
+        scale = torch.where(long_enough, torch.where(long_enough, squared, 1).rsqrt(), 0)
+        units = vectors * scale
+        ctx.save_for_backward(units, scale)
+        return units
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        units, scale = ctx.saved_tensors
+        return (gradient - units * _dot(units, gradient)) * scale, None
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:  # [..., 1]
+    return sum(x * y for x, y in zip(a.unbind(-1), b.unbind(-1), strict=True))[..., None]  # half the time of a sum
+
+
+class _UnitNumba(torch.autograd.Function):
+    """The same by the compiled loop."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, shortest: float) -> Tensor:
+        units, scale = unit_numba(vectors, shortest)
+        ctx.save_for_backward(units, scale)
+        return units
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return unit_numba_backward(*ctx.saved_tensors, gradient), None
 
 
 class _AreaVectors(torch.autograd.Function):

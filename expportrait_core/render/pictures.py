@@ -11,8 +11,9 @@ from ..types import Camera
 from .backend import Backend, choose_backend
 from .mesh import render_mesh, turns_of
 from .normals import MeshTopology, encode_normals
-from .pictures_numba import Canvas, canvases_for, draw_pictures_numba
+from .pictures_numba import Canvas, draw_pictures_numba
 from .visibility import FAR_OFF_PICTURE, NEAR, refuse_undrawable
+from .workers import num_workers
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class PictureDrawer:
             raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along a pixel's side.")
         self.faces, self.supersampling, self.backend = faces, supersampling, backend
         self.topology = MeshTopology.of(faces, num_vertices)
+        self.small_faces = faces.int()
         self.canvases: list[Canvas] = []
+        self.picture_size: tuple[int, int] | None = None  # of the canvases
 
     @torch.no_grad()
     def draw(
@@ -79,13 +82,14 @@ class PictureDrawer:
         return into
 
     def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures) -> None:
-        height, width = (side * self.supersampling for side in camera.image_size)
-        corners = camera.resized(height, width).project(vertices)
-        wanted = canvases_for(len(vertices), vertices.shape[1], height, width)
-        if len(self.canvases) < len(wanted) or self.canvases[0].ids.shape != (height, width):
-            self.canvases = wanted
+        height, width = camera.image_size
+        corners = camera.resized(height * self.supersampling, width * self.supersampling).project(vertices)
+        threads = min(len(vertices), num_workers())
+        if len(self.canvases) < threads or self.picture_size != (height, width):
+            self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
+            self.picture_size = height, width
         drawable = draw_pictures_numba(
-            vertices, corners, turns_of(camera), self.faces, self.topology.fans, (NEAR, FAR_OFF_PICTURE),
+            vertices, corners, turns_of(camera), self.small_faces, self.topology.fans, (NEAR, FAR_OFF_PICTURE),
             (into.normals, into.mask, into.depth), self.canvases,
         )  # fmt: skip
         if not all(drawable):  # corners that no triangle uses may be anything, and have drawn nothing

@@ -20,28 +20,33 @@ class Canvas(NamedTuple):
 
     snapped: np.ndarray  # [V, 2] int32
     inverse_depth: np.ndarray  # [V] float32
-    normals: np.ndarray  # [V, 3] float32, camera space
+    points: np.ndarray  # [V, 8] float32, see `pack_points`
+    line: np.ndarray  # [W, 5] float32, sums of a row's samples
     ids: np.ndarray  # [s·H, s·W] int32
     nearest: np.ndarray  # [s·H, s·W] float32
 
     @staticmethod
-    def of(num_vertices: int, height: int, width: int) -> Canvas:
-        def room(dtype: type, *shape: int) -> np.ndarray:
-            return np.empty(shape, dtype)
-
-        per_vertex = room(np.int32, num_vertices, 2), room(np.float32, num_vertices), room(np.float32, num_vertices, 3)
-        return Canvas(*per_vertex, room(np.int32, height, width), room(np.float32, height, width))
+    def of(num_vertices: int, height: int, width: int, supersampling: int) -> Canvas:
+        rows, columns = height * supersampling, width * supersampling
+        return Canvas(
+            snapped=np.empty((num_vertices, 2), np.int32),
+            inverse_depth=np.empty(num_vertices, np.float32),
+            points=np.empty((num_vertices, 8), np.float32),
+            line=np.empty((width, 5), np.float32),
+            ids=np.empty((rows, columns), np.int32),
+            nearest=np.empty((rows, columns), np.float32),
+        )
 
 
 def draw_pictures_numba(
     vertices: Tensor,  # [F, V, 3] float32, world
     corners: Tensor,  # [F, V, 3] float32, homogeneous pixel corners of the samples
     turns: Tensor,  # [F, 3, 3] float32, from the world to the camera space of normals
-    faces: Tensor,  # [T, 3]
+    faces: Tensor,  # [T, 3] of int32 less memory is read than of int64
     fans: tuple[Tensor, Tensor],  # of the faces, see `normals_numba`
     limits: tuple[float, float],  # metres, pixels: nearest and farthest corners that can be drawn
     out: tuple[Tensor, Tensor, Tensor],  # [F, H, W, 3], [F, H, W], [F, H, W] float32: picture, mask, depth; written
-    canvases: list[Canvas],  # one for each thread that shall draw
+    canvases: list[Canvas],  # one for each thread that shall draw at once
 ) -> list[bool]:  # F times whether all corners could be drawn; those that could not were put at 0
     points, c, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, corners, turns, faces, *fans))
     picture, mask, depth = (room.numpy() for room in out)
@@ -56,8 +61,3 @@ def draw_pictures_numba(
     step = min(len(canvases), num_workers(), len(points))
     drawn = in_threads(draw_some, ((canvases[i], range(i, len(points), step)) for i in range(step)))
     return [drawn[f % step][f // step] for f in range(len(points))]
-
-
-def canvases_for(num_frames: int, num_vertices: int, height: int, width: int) -> list[Canvas]:
-    """As many as there are threads with something to do."""
-    return [Canvas.of(num_vertices, height, width) for _ in range(min(num_frames, num_workers()))]

@@ -184,3 +184,24 @@ def test_partly_covered_pixels_are_darker_and_come_back_with_their_mask() -> Non
 def test_colours_of_the_axes(normal: tuple, colour: tuple) -> None:
     normal = torch.tensor([normal], dtype=torch.float32)
     torch.testing.assert_close(encode_normals(normal, torch.ones(1, dtype=torch.bool)), torch.tensor([colour]).float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_unit_vectors(backend: str, dtype: torch.dtype) -> None:
+    """Against autograd; the short ones become 0 without a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, weight = (torch.randn(5, 7, 3, generator=generator, dtype=dtype) for _ in range(2))
+    vectors[0], vectors[1, 0] = vectors[0] * 1e-9, 0
+    results = []
+    for function in (lambda v: unit(v, 1e-6, backend), lambda v: v / v.norm(dim=-1, keepdim=True).clamp(min=1e-6)):
+        moving = vectors.clone().requires_grad_()
+        units = function(moving)
+        units.backward(weight)
+        results.append((units.detach(), moving.grad))
+    (units, gradient), (expected, expected_gradient) = results
+    short = vectors.norm(dim=-1) < 1e-6
+    assert (units[short] == 0).all() and (gradient[short] == 0).all()
+    torch.testing.assert_close(units[~short], expected[~short])
+    torch.testing.assert_close(gradient[~short], expected_gradient[~short])
+    if dtype == torch.float64:
+        torch.autograd.gradcheck(lambda v: unit(v, 1e-6, backend), vectors[2:].clone().requires_grad_())
