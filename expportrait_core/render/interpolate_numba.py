@@ -1,7 +1,4 @@
-"""Interpolation on the CPU, compiled: forwards pixel by pixel, backwards by the formulas of `interpolate`.
-
-The weights are computed in double precision from corners relative to the pixel, whatever the inputs' precision.
-"""
+"""Interpolation on the CPU, compiled: forwards pixel by pixel, backwards by the formulas of `interpolate`."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from torch import Tensor
 from .kernels import interpolate_rows, spread_rows
 from .workers import bands, in_threads
 
-STRIPS = 2  # of a picture that is alone, for its backward. A fixed number: sums do not depend on the number of threads
+STRIPS = 2  # of a lone picture, backwards. A fixed number, so that sums do not depend on the number of threads
 
 
 def interpolate_numba(
@@ -22,7 +19,10 @@ def interpolate_numba(
 ) -> Tensor:  # [F, H, W, C]
     picture = attributes.new_empty(*ids.shape, attributes.shape[-1])
     c, a, t, n, out = _arrays(corners, attributes, faces, ids, picture)
-    in_threads(interpolate_rows, ((c[f], a[f], t, n[f], out[f], *rows) for f, *rows in bands(*ids.shape[:2])))
+    numbers = _numbers(c, n)
+    in_threads(
+        interpolate_rows, ((c[f], a[f], t, n[f], *numbers, out[f], *rows) for f, *rows in bands(*ids.shape[:2]))
+    )
     return picture
 
 
@@ -36,15 +36,22 @@ def interpolate_numba_backward(
     """The gradients of the corners and of the attributes, in their shapes."""
     frames, height = ids.shape[:2]
     strips = STRIPS if frames == 1 else 1
-    for_corners = corners.new_zeros(strips, *corners.shape)
-    for_attributes = attributes.new_zeros(strips, *attributes.shape)
-    c, a, t, n, g, gc, ga = _arrays(corners, attributes, faces, ids, gradient, for_corners, for_attributes)
+    spread = corners.new_zeros(strips, *corners.shape[:2], 3 + attributes.shape[-1])
+    c, a, t, n, g, sums = _arrays(corners, attributes, faces, ids, gradient, spread)
+    numbers = _numbers(c, n)
     cuts = [height * i // strips for i in range(strips + 1)]
     jobs = [(f, strip) for f in range(frames) for strip in range(strips)]
     in_threads(
-        spread_rows, ((c[f], a[f], t, n[f], g[f], gc[s, f], ga[s, f], cuts[s], cuts[s + 1]) for f, s in jobs)
+        spread_rows, ((c[f], a[f], t, n[f], *numbers, g[f], sums[s, f], cuts[s], cuts[s + 1]) for f, s in jobs)
     )
-    return sum(for_corners), sum(for_attributes)
+    total = spread[0] if strips == 1 else spread[0].add_(spread[1])
+    return total[..., :3], total[..., 3:]
+
+
+def _numbers(corners: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.floating]:
+    """Pixel centres and 1/3 in the precision of the corners."""
+    kind = corners.dtype.type
+    return np.arange(max(ids.shape[1:]), dtype=kind) + kind(0.5), kind(1 / 3)
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:

@@ -195,18 +195,20 @@ def weights_at(
     k: int,
     px: float,
     py: float,
+    third: float,  # 1/3 in the precision of the corners, which is then that of all else
 ) -> tuple:
-    """b_0..2, 1/Σu (0 where the triangle is too thin), and the corners relative to the pixel x_0, y_0 … y_2."""
-    wi, wj, wk = np.float64(corners[i, 2]), np.float64(corners[j, 2]), np.float64(corners[k, 2])
+    """b_0..2, Σu, whether the triangle is thick enough, and the corners relative to the pixel x_0, y_0 … y_2."""
+    wi, wj, wk = corners[i, 2], corners[j, 2], corners[k, 2]
     x0, y0 = corners[i, 0] - px * wi, corners[i, 1] - py * wi
     x1, y1 = corners[j, 0] - px * wj, corners[j, 1] - py * wj
     x2, y2 = corners[k, 0] - px * wk, corners[k, 1] - py * wk
     u0, u1, u2 = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
-    inverse = 1.0 / (u0 + u1 + u2)
-    b0, b1, b2 = u0 * inverse, u1 * inverse, u2 * inverse
-    if not min(b0, b1, b2) >= -MAX_EXTRAPOLATION:  # so that NaN counts as thin
-        b0, b1, b2, inverse = 1 / 3, 1 / 3, 1 / 3, 0.0
-    return b0, b1, b2, inverse, x0, y0, x1, y1, x2, y2
+    total = u0 + u1 + u2
+    b0, b1, b2 = u0 / total, u1 / total, u2 / total
+    usable = min(b0, b1, b2) >= -MAX_EXTRAPOLATION  # False for NaN
+    if not usable:
+        b0, b1, b2 = third, third, third
+    return b0, b1, b2, total, usable, x0, y0, x1, y1, x2, y2
 
 
 @compiled
@@ -215,6 +217,8 @@ def interpolate_rows(
     attributes: np.ndarray,  # [V, C]
     faces: np.ndarray,  # [T, 3]
     ids: np.ndarray,  # [H, W]
+    centres: np.ndarray,  # [max(H, W)] 0.5, 1.5, …
+    third: float,
     picture: np.ndarray,  # [H, W, C], rows top..bottom - 1 written
     top: int,
     bottom: int,
@@ -228,17 +232,24 @@ def interpolate_rows(
                     picture[row, column, channel] = 0
                 continue
             i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
-            b = weights_at(corners, i, j, k, column + 0.5, row + 0.5)
+            b = weights_at(corners, i, j, k, centres[column], centres[row], third)
             for channel in range(channels):
                 value = b[0] * attributes[i, channel] + b[1] * attributes[j, channel] + b[2] * attributes[k, channel]
                 picture[row, column, channel] = value
 
 
 @compiled
-def add_corner(for_corners: np.ndarray, corner: int, along_x: float, along_y: float, px: float, py: float) -> None:
-    for_corners[corner, 0] += along_x
-    for_corners[corner, 1] += along_y
-    for_corners[corner, 2] -= px * along_x + py * along_y
+def add_corner(
+    spread: np.ndarray,  # [V, 3 + C], added to
+    corner: int,
+    along_x: float,
+    along_y: float,
+    px: float,
+    py: float,
+) -> None:
+    spread[corner, 0] += along_x
+    spread[corner, 1] += along_y
+    spread[corner, 2] -= px * along_x + py * along_y
 
 
 @compiled
@@ -247,36 +258,39 @@ def spread_rows(
     attributes: np.ndarray,  # [V, C]
     faces: np.ndarray,  # [T, 3]
     ids: np.ndarray,  # [H, W]
+    centres: np.ndarray,  # [max(H, W)] 0.5, 1.5, …
+    third: float,
     gradient: np.ndarray,  # [H, W, C]
-    for_corners: np.ndarray,  # [V, 3], added to
-    for_attributes: np.ndarray,  # [V, C], added to
+    spread: np.ndarray,  # [V, 3 + C] of the corners and of the attributes side by side, added to
     top: int,
     bottom: int,
 ) -> None:
     channels = attributes.shape[1]
     for row in range(top, bottom):
-        py = row + 0.5
+        py = centres[row]
         for column in range(ids.shape[1]):
             triangle = ids[row, column]
             if triangle < 0:
                 continue
-            px = column + 0.5
+            px = centres[column]
             i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
-            b0, b1, b2, inverse, x0, y0, x1, y1, x2, y2 = weights_at(corners, i, j, k, px, py)
-            g0, g1, g2 = 0.0, 0.0, 0.0
+            b0, b1, b2, total, usable, x0, y0, x1, y1, x2, y2 = weights_at(corners, i, j, k, px, py, third)
+            g0, g1, g2 = third - third, third - third, third - third
             for channel in range(channels):
-                g = np.float64(gradient[row, column, channel])
+                g = gradient[row, column, channel]
                 g0 += g * attributes[i, channel]
                 g1 += g * attributes[j, channel]
                 g2 += g * attributes[k, channel]
-                for_attributes[i, channel] += b0 * g
-                for_attributes[j, channel] += b1 * g
-                for_attributes[k, channel] += b2 * g
+                spread[i, 3 + channel] += b0 * g
+                spread[j, 3 + channel] += b1 * g
+                spread[k, 3 + channel] += b2 * g
+            if not usable:
+                continue
             mean = g0 * b0 + g1 * b1 + g2 * b2
-            h0, h1, h2 = (g0 - mean) * inverse, (g1 - mean) * inverse, (g2 - mean) * inverse
-            add_corner(for_corners, i, h2 * y1 - h1 * y2, h1 * x2 - h2 * x1, px, py)
-            add_corner(for_corners, j, h0 * y2 - h2 * y0, h2 * x0 - h0 * x2, px, py)
-            add_corner(for_corners, k, h1 * y0 - h0 * y1, h0 * x1 - h1 * x0, px, py)
+            h0, h1, h2 = (g0 - mean) / total, (g1 - mean) / total, (g2 - mean) / total
+            add_corner(spread, i, h2 * y1 - h1 * y2, h1 * x2 - h2 * x1, px, py)
+            add_corner(spread, j, h0 * y2 - h2 * y0, h2 * x0 - h0 * x2, px, py)
+            add_corner(spread, k, h1 * y0 - h0 * y1, h0 * x1 - h1 * x0, px, py)
 
 
 @compiled
