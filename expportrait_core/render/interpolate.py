@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .backend import Backend, choose_backend
+from .checks import require_faces_of, require_ids_of
 from .interpolate_numba import interpolate_numba, interpolate_numba_backward
 from .kernels import MAX_EXTRAPOLATION
 
@@ -63,6 +64,8 @@ def _require_matching(corners: Tensor, attributes: Tensor, faces: Tensor, ids: T
         )
     if corners.dtype != attributes.dtype:
         raise ValueError(f"Found corners in {corners.dtype} and attributes in {attributes.dtype}. Convert one of them.")
+    require_faces_of(corners.shape[1], faces)
+    require_ids_of(faces, ids)
 
 
 class _Hits(NamedTuple):

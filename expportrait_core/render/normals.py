@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .backend import Backend, choose_backend
+from .checks import require_faces_of
 from .kernels import NO_AREA, NO_DIRECTION
 from .normals_numba import area_vectors_numba, area_vectors_numba_backward, fans_of, unit_numba, unit_numba_backward
 
@@ -45,9 +46,7 @@ class MeshTopology:
         """
         if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0:
             raise ValueError(f"The mesh has faces of shape {list(faces.shape)}, expected [T, 3] with T of at least 1.")
-        low, high = (int(v) for v in faces.aminmax())
-        if low < 0 or high >= num_vertices:
-            raise ValueError(f"The faces name vertices {low} to {high}, the mesh has {num_vertices}. Check the mesh.")
+        require_faces_of(num_vertices, faces)
         corner = torch.arange(3 * len(faces), device=faces.device)
         rows = faces.t().reshape(-1)
         return MeshTopology(

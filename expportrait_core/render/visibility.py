@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .backend import Backend, choose_backend
+from .checks import require_faces_of
 from .visibility_numba import snap, visible_numba
 from .visibility_nvdiffrast import visible_nvdiffrast
 
@@ -41,13 +42,15 @@ def visible_triangles(
     triangles on every run.
 
     Raises:
-        ValueError: a corner is not finite, closer to the camera than 1 cm, or more than two million pixels away from
-            the picture: such triangles would need clipping, and are refused instead of being drawn wrong.
+        ValueError: shapes that do not fit, or a corner that is not finite, closer to the camera than 1 cm, or more than
+            two million pixels away from the picture: such triangles would need clipping, and are refused instead of
+            being drawn wrong.
     """
     if corners.dim() != 3 or corners.shape[-1] != 3 or faces.dim() != 2 or faces.shape[-1] != 3:
         raise ValueError(
             f"Found corners {list(corners.shape)} and faces {list(faces.shape)}, expected [F, V, 3] and [T, 3]."
         )
+    require_faces_of(corners.shape[1], faces)
     backend = choose_backend(corners.device, backend)
     if backend == "numba":
         snapped, inverse_depth, drawable = snap(corners, NEAR, FAR_OFF_PICTURE)

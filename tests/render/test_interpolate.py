@@ -142,6 +142,10 @@ def test_what_does_not_fit_is_refused() -> None:
         interpolate(corners, corners, faces, ids[:1])
     with pytest.raises(ValueError, match="Convert"):
         interpolate(corners, corners.float(), faces, ids)
+    with pytest.raises(ValueError, match="name vertices"):
+        interpolate(corners, corners, faces + len(corners[0]), ids)
+    with pytest.raises(ValueError, match="name triangle"):
+        interpolate(corners, corners, faces, ids + len(faces))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

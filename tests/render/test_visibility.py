@@ -254,3 +254,7 @@ def test_unused_vertices_may_be_anything() -> None:
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         visible_triangles(torch.ones(4, 3), torch.zeros(1, 3, dtype=torch.int64), 8, 8)
+    corners, faces = grid(cells=2, size=8, seed=0, step=1 / 64)
+    for wrong in (faces + 1, faces - 1):
+        with pytest.raises(ValueError, match="name vertices"):
+            visible_triangles(corners, wrong, 8, 8)
