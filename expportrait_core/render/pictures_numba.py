@@ -52,12 +52,14 @@ def draw_pictures_numba(
     picture, mask, depth = (room.numpy() for room in out)
     near, far_off = np.float32(limits[0]), limits[1]
 
-    def draw_some(canvas: Canvas, frames: range) -> list[bool]:
-        return [
-            draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f])
-            for f in frames
-        ]  # fmt: skip
+    frames = iter(range(len(points)))  # shared: a thread that is held up by another program leaves the rest to others
 
-    step = min(len(canvases), num_workers(), len(points))
-    drawn = in_threads(draw_some, ((canvases[i], range(i, len(points), step)) for i in range(step)))
-    return [drawn[f % step][f // step] for f in range(len(points))]
+    def draw_some(canvas: Canvas) -> list[tuple[int, bool]]:
+        return [
+            (f, draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f]))
+            for f in frames
+        ]
+
+    threads = min(len(canvases), num_workers(), len(points))
+    drawn = dict(pair for part in in_threads(draw_some, ((canvas,) for canvas in canvases[:threads])) for pair in part)
+    return [drawn[f] for f in range(len(points))]

@@ -8,8 +8,10 @@ import torch
 from expportrait_core.body import load_head_model, pose_motion
 from expportrait_core.render import (
     NORMALS_CONVENTION,
+    NormalPictures,
     decode_normals,
     encode_normals,
+    render,
     render_mesh,
     render_normals,
     stream_normals,
@@ -168,3 +170,13 @@ def test_back_ends_and_parts_give_the_same_frames(model: HeadModel, backend: str
     assert ((whole.normals - plain.normals).abs().amax(-1) > 1e-3).float().mean() < 1e-3
     with pytest.raises(ValueError, match="size is 0"):
         next(stream_normals(motion, 0))
+
+
+def test_streaming_makes_room_for_one_chunk_at_a_time(model: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long clip takes the memory of a short one: neither pictures nor vertices of more frames are made at once."""
+    pictures, posed, make, pose = [], [], NormalPictures.empty, render.pose_motion
+    monkeypatch.setattr(NormalPictures, "empty", lambda n, *rest: (pictures.append(n), make(n, *rest))[1])
+    monkeypatch.setattr(render, "pose_motion", lambda m, a, b: (posed.append(b - a), pose(m, a, b))[1])
+    for part in stream_normals(motion_of(model), 32, chunk=2):
+        assert len(part.normals) <= 2
+    assert pictures == [1, 2, 1] and posed == [2, 1]  # the reference first
