@@ -6,11 +6,14 @@ al., CVPR 2019) section 3.1 for the skinning, the paper's section on the persona
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..types import HeadModel, HeadMotion, PersonalizedHead
-from .upsampling import upsample
+from .sparse import SparseMatrix
+from .upsampling import upsample, upsampling_matrix
 
 
 def axis_angle_to_matrix(
@@ -89,6 +92,29 @@ def joint_transforms(
     return torch.cat([turn.transpose(-1, -2), move[..., None, :]], -2)
 
 
+@dataclass(frozen=True)
+class _FineSkin:
+    """What posing needs of a model's upsampled mesh, whatever the pose."""
+
+    upsampling: SparseMatrix | None  # [Vs, V], None where nothing is upsampled
+    joints: list[int]  # J' that move anything
+    weights: Tensor  # [Vs, J']
+
+    @staticmethod
+    def of(model: HeadModel) -> _FineSkin:
+        """Made once per model and kept beside its fields, so that it lives and goes with the model."""
+        kept = vars(model).get("_fine_skin")
+        if kept is None:
+            # not inside of ComfyUI's inference mode, whose tensors nobody could optimise with afterwards
+            with torch.inference_mode(False), torch.no_grad():
+                used = model.skin_weights.any(dim=0).nonzero()[:, 0]
+                weights = upsample(model.skin_weights[:, used], model.faces, model.upsampling)
+                level = model.upsampling.level
+                matrix = upsampling_matrix(model.faces, model.upsampling, model.template) if level else None
+            kept = vars(model)["_fine_skin"] = _FineSkin(matrix, used.tolist(), weights)
+        return kept
+
+
 def pose_vertices(
     model: HeadModel,
     betas: Tensor,  # [B]
@@ -104,12 +130,13 @@ def pose_vertices(
         identity = torch.eye(3, dtype=poses.dtype, device=poses.device)
         feature = (rotations[:, 1:] - identity).flatten(1)  # [F, (J-1)·9]
         vertices = vertices + (feature @ model.pose_basis).unflatten(1, (-1, 3))
-    vertices = upsample(vertices, model.faces, model.upsampling)
+    skin = _FineSkin.of(model)
+    if skin.upsampling is not None:
+        vertices = skin.upsampling.apply(vertices)
     if offsets is not None:
         vertices = vertices + offsets
-    used = model.skin_weights.any(dim=0).nonzero()[:, 0]
-    weights = upsample(model.skin_weights[:, used], model.faces, model.upsampling)  # [Vs, J']
-    transforms = joint_transforms(rotations, joints, model.parents, used.tolist())  # [F, J', 4, 3]
+    weights = skin.weights
+    transforms = joint_transforms(rotations, joints, model.parents, skin.joints)  # [F, J', 4, 3]
     origin = transforms[..., 3, :] + translation[:, None]
     # one product per row instead of a 4×3 matrix per vertex: the batched matrix-vector product is ten times slower
     posed = weights @ origin

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..body.posing import pose_vertices
+from ..body.sparse import SparseMatrix
 from ..fit.solver import ExpressionPrior
 from ..render import MeshTopology, encode_normals, render_mesh, visible_triangles
 from ..types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, Camera, HeadModel, SMPLXFit
@@ -17,7 +18,6 @@ from .landmarks import FittedLandmarks
 from .objective import Terms
 from .offsets import OffsetField
 from .settings import PersonalizeSettings
-from .sparse import SparseMatrix
 from .targets import DenseTargets, View, eroded
 
 JOINTS = [NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE]

@@ -17,10 +17,10 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from ..body import regions
+from ..body.sparse import SparseMatrix
 from ..body.upsampling import upsample
 from ..types import HeadModel
 from .settings import PersonalizeSettings
-from .sparse import SparseMatrix
 
 STILL_PARTS = (
     regions.MOUTH, regions.LEFT_EYEBALL, regions.RIGHT_EYEBALL, regions.UPPER_TEETH, regions.LOWER_TEETH,

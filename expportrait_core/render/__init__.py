@@ -1,16 +1,19 @@
 """Drawing meshes: who is seen where, what is seen there, and the normal maps that the generator takes.
 
 `visible_triangles` finds triangles, `interpolate` brings vertex attributes to their pixels differentiably,
-`render_mesh` draws one mesh, `render_normals` a whole motion.
+`render_mesh` draws a mesh with gradients, `PictureDrawer` without, `render_normals` a whole motion.
 """
 
+from .backend import Backend, choose_backend
 from .interpolate import interpolate, interpolate_reference
 from .mesh import MeshMaps, render_mesh
 from .normals import NORMALS_CONVENTION, MeshTopology, decode_normals, encode_normals, vertex_normals
-from .render import render_normals
+from .pictures import NormalPictures, PictureDrawer
+from .render import render_normals, stream_normals
 from .visibility import visible_triangles
 
 __all__ = [
-    "NORMALS_CONVENTION", "MeshMaps", "MeshTopology", "decode_normals", "encode_normals", "interpolate",
-    "interpolate_reference", "render_mesh", "render_normals", "vertex_normals", "visible_triangles",
+    "NORMALS_CONVENTION", "Backend", "MeshMaps", "MeshTopology", "NormalPictures", "PictureDrawer", "choose_backend",
+    "decode_normals", "encode_normals", "interpolate", "interpolate_reference", "render_mesh", "render_normals",
+    "stream_normals", "vertex_normals", "visible_triangles",
 ]  # fmt: skip

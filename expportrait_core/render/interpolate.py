@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-MAX_EXTRAPOLATION = 0.25
-"""Visibility snaps corners to 1/256 pixel, so a pixel's centre may lie just outside of the unsnapped triangle, and the
-weights extrapolate. Where they would by more than this, the triangle is thinner than about 1/90 pixel and its weights
-are noise: it takes the plain mean of its corners, and no gradient of position. Our choice, not from the paper."""
+from .backend import Backend, choose_backend
+from .checks import require_faces_of, require_ids_of
+from .interpolate_numba import interpolate_numba, interpolate_numba_backward
+from .kernels import MAX_EXTRAPOLATION
 
 
 def interpolate(
@@ -25,13 +25,16 @@ def interpolate(
     attributes: Tensor,  # [F, V, C] same dtype
     faces: Tensor,  # [T, 3] int64
     ids: Tensor,  # [F, H, W] int32, from visible_triangles
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> Tensor:
     """The attributes at every pixel centre, [F, H, W, C], 0 in the background.
 
-    Differentiable once, with respect to `corners` and `attributes`.
+    Differentiable once, with respect to `corners` and `attributes`. The same inputs give the same values and gradients
+    on every run.
     """
     _require_matching(corners, attributes, faces, ids)
-    return _Interpolate.apply(corners, attributes, faces, ids)
+    function = _InterpolateNumba if choose_backend(corners.device, backend) == "numba" else _Interpolate
+    return function.apply(corners, attributes, faces, ids)
 
 
 def interpolate_reference(corners: Tensor, attributes: Tensor, faces: Tensor, ids: Tensor) -> Tensor:
@@ -44,7 +47,7 @@ def interpolate_reference(corners: Tensor, attributes: Tensor, faces: Tensor, id
     # p is the sum of k_i c_i, by Cramer's rule up to a common factor, which the division by the sum removes.
     k = (torch.linalg.cross(c[:, [1, 2, 0]], c[:, [2, 0, 1]]) * p[:, None]).sum(-1)
     with torch.no_grad():
-        usable = ((k / k.sum(-1, keepdim=True)) >= -MAX_EXTRAPOLATION).all(-1, keepdim=True)
+        usable = ((k / k.sum(-1, keepdim=True)) >= -float(MAX_EXTRAPOLATION)).all(-1, keepdim=True)
     k = torch.where(usable, k, 1.0)
     barycentric = k / k.sum(-1, keepdim=True)
     values = (barycentric[..., None] * attributes[frame[:, None], triangle]).sum(1)
@@ -61,6 +64,8 @@ def _require_matching(corners: Tensor, attributes: Tensor, faces: Tensor, ids: T
         )
     if corners.dtype != attributes.dtype:
         raise ValueError(f"Found corners in {corners.dtype} and attributes in {attributes.dtype}. Convert one of them.")
+    require_faces_of(corners.shape[1], faces)
+    require_ids_of(faces, ids)
 
 
 class _Hits(NamedTuple):
@@ -96,7 +101,8 @@ class _Interpolate(torch.autograd.Function):
         areas = [x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]]
         inverse_sum = 1 / (areas[0] + areas[1] + areas[2])
         weights = [area * inverse_sum for area in areas]
-        usable = torch.minimum(torch.minimum(weights[0], weights[1]), weights[2]) >= -MAX_EXTRAPOLATION  # NaN: False
+        limit = float(MAX_EXTRAPOLATION)
+        usable = torch.minimum(torch.minimum(weights[0], weights[1]), weights[2]) >= -limit  # NaN: False
         weights = [torch.where(usable, weight, 1 / 3) for weight in weights]
         inverse_sum = torch.where(usable, inverse_sum, 0)
 
@@ -117,24 +123,37 @@ class _Interpolate(torch.autograd.Function):
         frames, num_vertices, channels = attributes.shape
         values = attributes.reshape(-1, channels)
         gradient = gradient.reshape(-1, channels).index_select(0, pixel)
-        for_corners = values.new_zeros(len(values), 3) if ctx.needs_input_grad[0] else None
-        for_values = torch.zeros_like(values) if ctx.needs_input_grad[1] else None
-
-        if for_corners is not None:
-            g = [(gradient * values.index_select(0, corner)).sum(1) for corner in corners]
-            mean = g[0] * weights[0] + g[1] * weights[1] + g[2] * weights[2]
-            h = [(each - mean) * inverse_sum for each in g]
+        g = [(gradient * values.index_select(0, corner)).sum(1) for corner in corners]
+        mean = g[0] * weights[0] + g[1] * weights[1] + g[2] * weights[2]
+        h = [(each - mean) * inverse_sum for each in g]
+        parts = []
         for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
-            if for_corners is not None:
-                along_x = h[k] * y[j] - h[j] * y[k]
-                along_y = h[j] * x[k] - h[k] * x[j]
-                along_w = -(px * along_x + py * along_y)
-                for_corners.index_add_(0, corners[i], torch.stack([along_x, along_y, along_w], 1))
-            if for_values is not None:
-                for_values.index_add_(0, corners[i], gradient * weights[i][:, None])
-        return (
-            None if for_corners is None else for_corners.view(frames, num_vertices, 3),
-            None if for_values is None else for_values.view_as(attributes),
-            None,
-            None,
-        )
+            along_x = h[k] * y[j] - h[j] * y[k]
+            along_y = h[j] * x[k] - h[k] * x[j]
+            along_w = -(px * along_x + py * along_y)
+            parts.append(torch.cat([torch.stack([along_x, along_y, along_w], 1), gradient * weights[i][:, None]], 1))
+        total = _sum_by_vertex(torch.cat(parts), torch.cat(corners), len(values)).view(frames, num_vertices, -1)
+        return total[..., :3], total[..., 3:], None, None
+
+
+def _sum_by_vertex(
+    parts: Tensor,  # [n, C]
+    vertices: Tensor,  # [n] whose
+    count: int,
+) -> Tensor:  # [count, C]
+    """The sums of each vertex's parts, always in the same order: `index_add` on CUDA adds in another on every run."""
+    order = torch.sort(vertices.int(), stable=True).indices
+    lengths = torch.bincount(vertices, minlength=count)
+    return torch.segment_reduce(parts.index_select(0, order), "sum", lengths=lengths, axis=0, unsafe=True)
+
+
+class _InterpolateNumba(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, corners: Tensor, attributes: Tensor, faces: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(corners, attributes, faces, ids)
+        return interpolate_numba(corners, attributes, faces, ids)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return *interpolate_numba_backward(*ctx.saved_tensors, gradient), None, None

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..types import Camera
+from .backend import Backend
 from .interpolate import interpolate
+from .kernels import NO_DIRECTION
 from .normals import MeshTopology, unit, vertex_normals
 from .visibility import visible_triangles
 
@@ -29,6 +31,7 @@ def render_mesh(
     camera: Camera,  # of the F frames
     supersampling: int = 1,  # samples along each side of a pixel, averaged
     topology: MeshTopology | None = None,  # of the faces; made here if not given
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> MeshMaps:
     """Draw F frames of a mesh at the camera's picture size.
 
@@ -46,24 +49,28 @@ def render_mesh(
         raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along each side of a pixel.")
     height, width = (side * supersampling for side in camera.image_size)
     corners = camera.resized(height, width).project(vertices)
-    ids = visible_triangles(corners, faces, height, width)
+    ids = visible_triangles(corners, faces, height, width, backend)
 
-    normals = _to_camera(vertex_normals(vertices, faces, topology), camera)
+    normals = _to_camera(vertex_normals(vertices, faces, topology, backend), camera)
     depth = corners[..., 2:]
-    samples = interpolate(corners, torch.cat([normals, depth], -1), faces, ids)
+    samples = interpolate(corners, torch.cat([normals, depth], -1), faces, ids, backend)
     samples = _box_filter(samples, supersampling)
     mask = _box_filter((ids >= 0).to(samples.dtype)[..., None], supersampling)[..., 0]
     depth = samples[..., 3] / torch.where(mask > 0, mask, 1)  # the background counts as 0 in the sum
-    return MeshMaps(unit(samples[..., :3], shortest=1e-6), depth, mask, ids)
+    return MeshMaps(unit(samples[..., :3], NO_DIRECTION, backend), depth, mask, ids)
 
 
 def _to_camera(
     normals: Tensor,  # [F, V, 3] world
     camera: Camera,
 ) -> Tensor:
+    return normals @ turns_of(camera).transpose(1, 2)
+
+
+def turns_of(camera: Camera) -> Tensor:  # [F, 3, 3]
     """Directions from the world to the camera, with y up and z towards the viewer (the camera's own y is down)."""
-    turned = normals @ camera.world_to_camera[:, :3, :3].transpose(1, 2)
-    return turned * turned.new_tensor([1, -1, -1])
+    rotation = camera.world_to_camera[:, :3, :3]
+    return rotation * rotation.new_tensor([1, -1, -1])[:, None]
 
 
 def _box_filter(

@@ -9,24 +9,30 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .backend import Backend, choose_backend
+from .checks import require_faces_of
+from .kernels import NO_AREA, NO_DIRECTION
+from .normals_numba import area_vectors_numba, area_vectors_numba_backward, fans_of, unit_numba, unit_numba_backward
+
 NORMALS_CONVENTION = "camera space, +x right, +y up, +z towards the viewer; n*0.5+0.5; background 0,0,0"
 """Written into every file that depends on it."""
 
-NO_AREA = 1e-15  # m²; a shorter area vector has no direction. Our choice, not from the paper
 DARKEST_NORMAL = 0.366  # length of the encoded (-1, -1, -1)/√3, the unit normal nearest to black: (√3 - 1)/2
 
 
 @dataclass(frozen=True)
 class MeshTopology:
-    """Which triangles meet at which vertex, as sparse matrices of ones. Make it once per mesh with `of`.
+    """Which triangles meet at which vertex. Make it once per mesh with `of`.
 
-    Sums over a vertex's triangles are then one sparse product, several times faster than `index_add`.
+    Sums over a vertex's triangles are then one sparse product, or one compiled loop on the CPU: several times faster
+    than `index_add`.
     """
 
     faces: Tensor  # [T, 3] int64
     num_vertices: int
     vertex_faces: Tensor  # [V, T] CSR: sums what belongs to triangles
     vertex_corners: Tensor  # [V, 3·T] CSR: sums what belongs to corners, all first corners before all second ones
+    fans: tuple[Tensor, Tensor]  # [V + 1] starts and [3·T, 2] the two other corners of each vertex's triangles, int32
 
     @staticmethod
     def of(
@@ -40,9 +46,7 @@ class MeshTopology:
         """
         if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0:
             raise ValueError(f"The mesh has faces of shape {list(faces.shape)}, expected [T, 3] with T of at least 1.")
-        low, high = (int(v) for v in faces.aminmax())
-        if low < 0 or high >= num_vertices:
-            raise ValueError(f"The faces name vertices {low} to {high}, the mesh has {num_vertices}. Check the mesh.")
+        require_faces_of(num_vertices, faces)
         corner = torch.arange(3 * len(faces), device=faces.device)
         rows = faces.t().reshape(-1)
         return MeshTopology(
@@ -50,12 +54,13 @@ class MeshTopology:
             num_vertices=num_vertices,
             vertex_faces=_count_at(rows, corner % len(faces), num_vertices, len(faces)),
             vertex_corners=_count_at(rows, corner, num_vertices, len(corner)),
+            fans=fans_of(faces, num_vertices),
         )
 
     def to(self, device: torch.device | str) -> MeshTopology:
         """The same topology on `device`."""
         moved = (m.to(device) for m in (self.vertex_faces, self.vertex_corners))
-        return MeshTopology(self.faces.to(device), self.num_vertices, *moved)
+        return MeshTopology(self.faces.to(device), self.num_vertices, *moved, tuple(m.to(device) for m in self.fans))
 
 
 def _count_at(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
@@ -73,6 +78,7 @@ def vertex_normals(
     vertices: Tensor,  # [F, V, 3] metres
     faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
     topology: MeshTopology | None = None,  # of the same faces; made here if not given
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> Tensor:
     """Unit normals, [F, V, 3]: the sum of the adjoining triangles' normals weighted by their areas.
 
@@ -88,17 +94,59 @@ def vertex_normals(
             f"Found vertices {list(vertices.shape)} and {len(faces)} faces, the mesh topology is of "
             f"{topology.num_vertices} vertices and {len(topology.faces)} faces. Make a MeshTopology of this mesh."
         )
-    return unit(_AreaVectors.apply(vertices, topology))
+    numba = choose_backend(vertices.device, backend) == "numba"
+    return unit((_AreaVectorsNumba if numba else _AreaVectors).apply(vertices, topology), backend=backend)
 
 
 def unit(
     vectors: Tensor,  # [..., 3]
     shortest: float = NO_AREA,
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> Tensor:
-    """Vectors of length 1; shorter ones than `shortest` become 0, with no gradient instead of an infinite one."""
-    squared = sum(v * v for v in vectors.unbind(-1))[..., None]  # on the CPU half the time of a sum over three
-    long_enough = squared > shortest * shortest
-    return vectors * torch.where(long_enough, torch.where(long_enough, squared, 1).rsqrt(), 0)
+    """Vectors of length 1; shorter ones than `shortest` become 0, with no gradient instead of an infinite one.
+
+    Differentiable once.
+    """
+    numba = choose_backend(vectors.device, backend) == "numba"
+    return (_UnitNumba if numba else _Unit).apply(vectors, shortest)
+
+
+class _Unit(torch.autograd.Function):
+    """u = v / |v|; with g = ∂L/∂u, ∂L/∂v = (g - u ⟨u, g⟩) / |v|."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, shortest: float) -> Tensor:
+        squared = _dot(vectors, vectors)
+        long_enough = squared > shortest * shortest
+        scale = torch.where(long_enough, torch.where(long_enough, squared, 1).rsqrt(), 0)
+        units = vectors * scale
+        ctx.save_for_backward(units, scale)
+        return units
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        units, scale = ctx.saved_tensors
+        return (gradient - units * _dot(units, gradient)) * scale, None
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:  # [..., 1]
+    return sum(x * y for x, y in zip(a.unbind(-1), b.unbind(-1), strict=True))[..., None]  # half the time of a sum
+
+
+class _UnitNumba(torch.autograd.Function):
+    """The same by the compiled loop."""
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, shortest: float) -> Tensor:
+        units, scale = unit_numba(vectors, shortest)
+        ctx.save_for_backward(units, scale)
+        return units
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return unit_numba_backward(*ctx.saved_tensors, gradient), None
 
 
 class _AreaVectors(torch.autograd.Function):
@@ -122,6 +170,21 @@ class _AreaVectors(torch.autograd.Function):
         for_b, for_c = torch.linalg.cross(ac, g), torch.linalg.cross(g, ab)
         corners = torch.cat([-(for_b + for_c), for_b, for_c])  # [3T, F, 3]
         return _sum(ctx.topology.vertex_corners, corners).transpose(0, 1), None
+
+
+class _AreaVectorsNumba(torch.autograd.Function):
+    """The same by the compiled loop. [F, V, 3]"""
+
+    @staticmethod
+    def forward(ctx, vertices: Tensor, topology: MeshTopology) -> Tensor:
+        ctx.fans = topology.fans
+        ctx.save_for_backward(vertices)
+        return area_vectors_numba(vertices, topology.fans)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        return area_vectors_numba_backward(*ctx.saved_tensors, gradient, ctx.fans), None
 
 
 def _sum(
@@ -156,4 +219,4 @@ def decode_normals(
         mask = mask[..., None].to(picture.dtype)
         covered = mask > 0
         picture = picture / torch.where(covered, mask, 1)
-    return unit(torch.where(covered, picture * 2 - 1, 0), shortest=1e-6)
+    return unit(torch.where(covered, picture * 2 - 1, 0), shortest=NO_DIRECTION)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
-from torch import Tensor
 
 from ..body.posing import pose_head, pose_motion
 from ..types import Camera, HeadMotion, Progress, RenderedHead, no_progress
-from .mesh import MeshMaps, render_mesh
-from .normals import NORMALS_CONVENTION, MeshTopology, encode_normals
+from .backend import Backend
+from .normals import NORMALS_CONVENTION
+from .pictures import NormalPictures, PictureDrawer
 
 
 @torch.no_grad()
@@ -16,45 +18,69 @@ def render_normals(
     motion: HeadMotion,
     size: int | tuple[int, int] = 512,  # side of a square picture, or height and width, in pixels
     supersampling: int = 2,  # samples along each side of a pixel
-    chunk: int = 8,  # frames posed together; they are drawn one by one
+    chunk: int = 8,  # frames posed and drawn together
     progress: Progress = no_progress,
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> RenderedHead:
     """Driving normals N^D of every frame, reference normal N^R of the portrait's own pose, mask and depth.
 
     The reference is the head of frame `portrait_frame` of its own fit, with the dynamic offsets found there. Progress
-    counts it as one frame more; the preview is the last picture drawn.
+    counts it as one frame more; the preview is the last picture drawn. Beside what is returned, the memory taken does
+    not depend on the number of frames; `stream_normals` returns the frames in chunks as well.
 
     Raises:
         ValueError: a camera's picture has another shape than `size` (it is not cropped or stretched here), or a head
             comes within 1 cm of the camera.
     """
+    driving, portrait, drawer = _prepared(motion, size, supersampling, chunk, backend)
+    head, total = motion.head, motion.num_frames + 1
+    reference = drawer.draw(pose_head(head, motion.portrait_frame), portrait).normals
+    progress(1, total, reference[0])
+    maps = NormalPictures.empty(motion.num_frames, *driving.image_size, reference)
+    for start, stop in _chunks(motion.num_frames, chunk):
+        drawer.draw(pose_motion(motion, start, stop), driving[start:stop], maps[start:stop])
+        for i in range(start, stop):
+            progress(i + 2, total, maps.normals[i])
+    return RenderedHead(maps.normals, reference, maps.mask, maps.depth, NORMALS_CONVENTION, motion.fps)
+
+
+@torch.no_grad()
+def stream_normals(
+    motion: HeadMotion,
+    size: int | tuple[int, int] = 512,
+    supersampling: int = 2,
+    chunk: int = 8,  # frames of each part but the last
+    backend: Backend | None = None,
+) -> Iterator[RenderedHead]:
+    """The frames of `render_normals` in parts that come one after the other, each with the same reference: for clips
+    whose pictures do not fit into memory.
+
+    Raises:
+        ValueError: as `render_normals`.
+    """
+    driving, portrait, drawer = _prepared(motion, size, supersampling, chunk, backend)
+    reference = drawer.draw(pose_head(motion.head, motion.portrait_frame), portrait).normals
+    for start, stop in _chunks(motion.num_frames, chunk):
+        maps = drawer.draw(pose_motion(motion, start, stop), driving[start:stop])
+        yield RenderedHead(maps.normals, reference, maps.mask, maps.depth, NORMALS_CONVENTION, motion.fps)
+
+
+def _prepared(
+    motion: HeadMotion, size: int | tuple[int, int], supersampling: int, chunk: int, backend: Backend | None
+) -> tuple[Camera, Camera, PictureDrawer]:
+    """The cameras of the motion and of the portrait at this size, and who draws."""
     height, width = (size, size) if isinstance(size, int) else size
     for name, value in {"size": min(height, width), "supersampling": supersampling, "chunk": chunk}.items():
         if value < 1:
             raise ValueError(f"{name} is {value}, expected at least 1.")
     driving = _resized(motion.camera, height, width, "The motion")
-    head, frame = motion.head, motion.portrait_frame
-    portrait = _resized(head.fit.camera[[frame]], height, width, "The portrait")
-    faces = head.model.fine_faces
-    topology = MeshTopology.of(faces, head.model.num_vertices)
+    portrait = _resized(motion.head.fit.camera[[motion.portrait_frame]], height, width, "The portrait")
+    model = motion.head.model
+    return driving, portrait, PictureDrawer(model.fine_faces, model.num_vertices, supersampling, backend)
 
-    def draw(vertices: Tensor, camera: Camera) -> tuple[Tensor, MeshMaps]:
-        maps = render_mesh(vertices, faces, camera, supersampling, topology)
-        return encode_normals(maps.normals, maps.mask)[0], maps
 
-    total = motion.num_frames + 1
-    reference, _ = draw(pose_head(head, frame), portrait)
-    progress(1, total, reference)
-    normals = reference.new_empty(motion.num_frames, height, width, 3)
-    mask, depth = torch.empty_like(normals[..., 0]), torch.empty_like(normals[..., 0])
-    for start in range(0, motion.num_frames, chunk):
-        posed = pose_motion(motion, start, min(start + chunk, motion.num_frames))
-        # Drawing several frames at once is no faster, and on the CPU slower: they no longer fit into the caches.
-        for i, vertices in enumerate(posed, start):
-            normals[i], maps = draw(vertices[None], driving[i : i + 1])
-            mask[i], depth[i] = maps.mask[0], maps.depth[0]
-            progress(i + 2, total, normals[i])
-    return RenderedHead(normals, reference[None], mask, depth, NORMALS_CONVENTION, motion.fps)
+def _chunks(num_frames: int, chunk: int) -> Iterator[tuple[int, int]]:
+    return ((start, min(start + chunk, num_frames)) for start in range(0, num_frames, chunk))
 
 
 def _resized(camera: Camera, height: int, width: int, owner: str) -> Camera:

@@ -14,6 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .backend import Backend, choose_backend
+from .checks import require_faces_of
+from .visibility_numba import snap, visible_numba
+from .visibility_nvdiffrast import visible_nvdiffrast
+
 SUBPIXEL_BITS = 8
 ONE_PIXEL = 1 << SUBPIXEL_BITS
 HALF_PIXEL = ONE_PIXEL >> 1
@@ -29,6 +34,7 @@ def visible_triangles(
     faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
     height: int,
     width: int,
+    backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> Tensor:
     """The nearest front-facing triangle at every pixel centre, [F, H, W] int32, -1 in the background.
 
@@ -36,21 +42,32 @@ def visible_triangles(
     triangles on every run.
 
     Raises:
-        ValueError: a corner is not finite, closer to the camera than 1 cm, or more than two million pixels away from
-            the picture: such triangles would need clipping, and are refused instead of being drawn wrong.
+        ValueError: shapes that do not fit, or a corner that is not finite, closer to the camera than 1 cm, or more than
+            two million pixels away from the picture: such triangles would need clipping, and are refused instead of
+            being drawn wrong.
     """
     if corners.dim() != 3 or corners.shape[-1] != 3 or faces.dim() != 2 or faces.shape[-1] != 3:
         raise ValueError(
             f"Found corners {list(corners.shape)} and faces {list(faces.shape)}, expected [F, V, 3] and [T, 3]."
         )
-    positions = corners[..., :2] / corners[..., 2:]
-    _refuse_undrawable(corners, positions, faces)
-    # The back end is chosen here, and nowhere else.
-    return _visible_torch(positions, 1 / corners[..., 2].float(), faces, height, width)
+    require_faces_of(corners.shape[1], faces)
+    backend = choose_backend(corners.device, backend)
+    if backend == "numba":
+        snapped, inverse_depth, drawable = snap(corners, NEAR, FAR_OFF_PICTURE)
+        if not drawable:
+            refuse_undrawable(corners, faces)
+        return visible_numba(snapped, inverse_depth, faces, height, width)
+    refuse_undrawable(corners, faces)
+    draw = visible_nvdiffrast if backend == "nvdiffrast" else _visible_torch
+    return draw(corners[..., :2] / corners[..., 2:], 1 / corners[..., 2].float(), faces, height, width)
 
 
-def _refuse_undrawable(corners: Tensor, positions: Tensor, faces: Tensor) -> None:
+def refuse_undrawable(
+    corners: Tensor,  # [F, V, 3] homogeneous pixel corners
+    faces: Tensor,  # [T, 3]
+) -> None:
     """Raise a sentence if a triangle cannot be drawn; corners that no triangle uses may be anything."""
+    positions = corners[..., :2] / corners[..., 2:]
     drawable = (corners[..., 2] >= NEAR) & (positions.abs() <= FAR_OFF_PICTURE).all(-1)  # False for NaN
     if drawable.all():
         return

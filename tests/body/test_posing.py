@@ -115,3 +115,15 @@ def test_axis_angle_and_matrix_are_inverse(scale: float) -> None:
 def test_too_many_betas_are_refused(head_model: HeadModel) -> None:
     with pytest.raises(ValueError, match="301 shape"):
         pose_vertices(head_model, torch.zeros(301), torch.zeros(1, 0), torch.zeros(1, 55, 3), torch.zeros(1, 3))
+
+
+def test_a_model_first_posed_in_inference_mode_can_be_optimised_with() -> None:
+    """ComfyUI runs its nodes in inference mode; what posing keeps from there must not spoil later gradients."""
+    model = load_head_model("default", level=1)
+    betas, expression, poses, translation = random_motion(model)
+    expression = expression[:, : model.expression_basis.shape[2]]
+    with torch.inference_mode():
+        pose_vertices(model, betas, expression, poses, translation)
+    moving = poses.clone().requires_grad_()
+    pose_vertices(model, betas, expression, moving, translation).square().sum().backward()
+    assert torch.isfinite(moving.grad).all() and moving.grad.abs().max() > 0

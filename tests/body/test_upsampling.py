@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from expportrait_core.body.upsampling import build_upsampling, upsample
+from expportrait_core.body.upsampling import build_upsampling, upsample, upsampling_matrix
 
 TETRAHEDRON = torch.tensor([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]])
 POINTS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
@@ -50,3 +50,14 @@ def test_linear_fields_are_reproduced_exactly() -> None:
 def test_a_vertex_without_a_triangle_is_refused() -> None:
     with pytest.raises(ValueError, match="belong to no triangle"):
         build_upsampling(TETRAHEDRON, 5, 1)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_sparse_table_is_the_same_map(level: int, dtype: torch.dtype) -> None:
+    table = build_upsampling(TETRAHEDRON, 4, level)
+    frames = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    matrix = upsampling_matrix(TETRAHEDRON, table, frames[0])
+    torch.testing.assert_close(matrix.apply(frames), upsample(frames, TETRAHEDRON, table))
+    if dtype == torch.float64:
+        torch.autograd.gradcheck(matrix.apply, frames.requires_grad_())

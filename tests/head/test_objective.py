@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
+from expportrait_core.body.sparse import SparseMatrix
 from expportrait_core.head import objective
 from expportrait_core.head.settings import STANDARD
-from expportrait_core.head.sparse import SparseMatrix
 
 DRAW = torch.Generator().manual_seed(0)
 

@@ -1,6 +1,12 @@
-"""Interpolation: the Function against its autograd twin and finite differences, and against projective geometry."""
+"""Interpolation: the Functions against their autograd twin and finite differences, and against projective geometry.
+
+Every test here runs with every back end that works on a CPU.
+"""
 
 from __future__ import annotations
+
+import functools
+import sys
 
 import pytest
 import torch
@@ -9,6 +15,16 @@ from torch import Tensor
 from expportrait_core.render import interpolate, interpolate_reference, visible_triangles
 
 from .meshes import blob, icosphere, look, rotation
+
+
+@pytest.fixture(autouse=True, params=["torch", "numba"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`interpolate` of this file, bound to one back end."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    bound = functools.partial(interpolate, backend=request.param)
+    monkeypatch.setattr(sys.modules[__name__], "interpolate", bound)
+    return request.param
 
 
 def scene(
@@ -79,10 +95,11 @@ def test_nothing_seen_gives_zero_and_no_gradient() -> None:
     assert (picture == 0).all() and (corners.grad == 0).all()
 
 
-@pytest.mark.parametrize("function", [interpolate, interpolate_reference])
-def test_triangles_thinner_than_the_snapping_give_no_wild_values(function) -> None:
+@pytest.mark.parametrize("twin", [False, True])
+def test_triangles_thinner_than_the_snapping_give_no_wild_values(twin: bool) -> None:
     """The centre of pixel 2 lies on the snapped sliver but tens of widths outside of the real one, or that has no
     area at all: the mean of the corners, no gradient of position, never NaN."""
+    function = interpolate_reference if twin else interpolate
     for thickness in (0.0, 1e-7, 1e-4):
         xy = torch.tensor([[0.5, 2.503], [4.5, 2.503], [4.5, 2.503 - thickness]], dtype=torch.float64)
         corners = torch.cat([xy, torch.ones(3, 1)], 1)[None].requires_grad_()
@@ -125,3 +142,24 @@ def test_what_does_not_fit_is_refused() -> None:
         interpolate(corners, corners, faces, ids[:1])
     with pytest.raises(ValueError, match="Convert"):
         interpolate(corners, corners.float(), faces, ids)
+    with pytest.raises(ValueError, match="name vertices"):
+        interpolate(corners, corners, faces + len(corners[0]), ids)
+    with pytest.raises(ValueError, match="name triangle"):
+        interpolate(corners, corners, faces, ids + len(faces))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("frames", [1, 3])
+def test_repeats_and_threads_give_the_same_gradients_to_the_bit(frames: int, dtype: torch.dtype) -> None:
+    _, corners, faces, ids = scene(levels=3, size=60, dtype=dtype, frames=frames)
+    weight = torch.randn(*ids.shape, 3, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 1, 2, 3):
+        torch.set_num_threads(threads)
+        inputs = [corners.clone().requires_grad_() for _ in range(2)]
+        picture = interpolate(*inputs, faces, ids)
+        picture.backward(weight)
+        found.append([picture.detach(), *(t.grad for t in inputs)])
+    torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(found[0], other, strict=True))

@@ -1,8 +1,13 @@
-"""Vertex normals against the sphere, the plain sum and finite differences; normal pictures against their convention."""
+"""Vertex normals against the sphere, the plain sum and finite differences; normal pictures against their convention.
+
+Vertex normals are tested with every back end that works on a CPU.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
 
 import pytest
 import torch
@@ -12,6 +17,16 @@ from expportrait_core.render import MeshTopology, decode_normals, encode_normals
 from expportrait_core.render.normals import unit
 
 from .meshes import blob, icosphere, rotation
+
+
+@pytest.fixture(autouse=True, params=["torch", "numba"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`vertex_normals` of this file, bound to one back end."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    bound = functools.partial(vertex_normals, backend=request.param)
+    monkeypatch.setattr(sys.modules[__name__], "vertex_normals", bound)
+    return request.param
 
 
 def plain(vertices: Tensor, faces: Tensor) -> Tensor:
@@ -59,6 +74,28 @@ def test_a_rigid_motion_rotates_the_normals() -> None:
     ours = vertex_normals(torch.stack([vertices, moved]), faces)
     torch.testing.assert_close(ours[1], ours[0] @ turn.T, rtol=0, atol=2e-4)
     torch.testing.assert_close(ours.norm(dim=-1), torch.ones(ours.shape[:2]))
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_back_ends_agree_in_float32(frames: int) -> None:
+    """Forwards and backwards, frame by frame or in parts of the vertices, beside one vertex that no triangle uses."""
+    vertices, faces = blob(4)
+    vertices = torch.cat([vertices, torch.ones(1, 3)]) + 0.01 * torch.arange(frames)[:, None, None]
+    weight = torch.randn(vertices.shape, generator=torch.Generator().manual_seed(0))
+    results, before = [], torch.get_num_threads()
+    for name, threads in (("torch", 1), ("numba", 1), ("numba", 2), ("numba", 5)):
+        if name == "numba":
+            pytest.importorskip("numba")
+        torch.set_num_threads(threads)
+        moving = vertices.clone().requires_grad_()
+        normals = vertex_normals(moving, faces, backend=name)
+        normals.backward(weight)
+        results.append((normals.detach(), moving.grad))
+    torch.set_num_threads(before)
+    for other in results[1:]:
+        torch.testing.assert_close(other[0], results[0][0], rtol=0, atol=1e-5)
+        assert (other[1] - results[0][1]).norm() < 1e-5 * results[0][1].norm()
+        assert torch.equal(other[1], results[1][1])
 
 
 def test_the_weight_is_the_area() -> None:
@@ -147,3 +184,24 @@ def test_partly_covered_pixels_are_darker_and_come_back_with_their_mask() -> Non
 def test_colours_of_the_axes(normal: tuple, colour: tuple) -> None:
     normal = torch.tensor([normal], dtype=torch.float32)
     torch.testing.assert_close(encode_normals(normal, torch.ones(1, dtype=torch.bool)), torch.tensor([colour]).float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_unit_vectors(backend: str, dtype: torch.dtype) -> None:
+    """Against autograd; the short ones become 0 without a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    vectors, weight = (torch.randn(5, 7, 3, generator=generator, dtype=dtype) for _ in range(2))
+    vectors[0], vectors[1, 0] = vectors[0] * 1e-9, 0
+    results = []
+    for function in (lambda v: unit(v, 1e-6, backend), lambda v: v / v.norm(dim=-1, keepdim=True).clamp(min=1e-6)):
+        moving = vectors.clone().requires_grad_()
+        units = function(moving)
+        units.backward(weight)
+        results.append((units.detach(), moving.grad))
+    (units, gradient), (expected, expected_gradient) = results
+    short = vectors.norm(dim=-1) < 1e-6
+    assert (units[short] == 0).all() and (gradient[short] == 0).all()
+    torch.testing.assert_close(units[~short], expected[~short])
+    torch.testing.assert_close(gradient[~short], expected_gradient[~short])
+    if dtype == torch.float64:
+        torch.autograd.gradcheck(lambda v: unit(v, 1e-6, backend), vectors[2:].clone().requires_grad_())

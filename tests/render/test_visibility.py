@@ -1,6 +1,12 @@
-"""Visibility: pixel by pixel against exact integers, seams without holes or overlaps, and what it refuses to draw."""
+"""Visibility: pixel by pixel against exact integers, seams without holes or overlaps, and what it refuses to draw.
+
+Every test here runs with every back end that works on a CPU; test_backends.py holds them together to the pixel.
+"""
 
 from __future__ import annotations
+
+import functools
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +16,16 @@ from torch import Tensor
 from expportrait_core.render import visibility, visible_triangles
 
 from .meshes import blob, look
+
+
+@pytest.fixture(autouse=True, params=["torch", "numba"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`visible_triangles` of this file, bound to one back end."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    bound = functools.partial(visible_triangles, backend=request.param)
+    monkeypatch.setattr(sys.modules[__name__], "visible_triangles", bound)
+    return request.param
 
 
 def soup(seed: int, height: int, width: int, triangles: int, spread: float, near: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -178,7 +194,9 @@ def test_crossing_triangles_hide_each_other_in_perspective() -> None:
     assert (ids[:, :16] // 2 == 0).all() and (ids[:, 16:] // 2 == 1).all()
 
 
-def test_memory_is_bounded_without_changing_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_without_changing_the_answer(monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    if backend != "torch":
+        pytest.skip("only plain torch writes lists of pixels")
     corners, faces = soup(5, 40, 50, 200, 20.0)
     ids = visible_triangles(corners, faces, 40, 50)
     sizes, expand = [], visibility._expand
@@ -236,3 +254,7 @@ def test_unused_vertices_may_be_anything() -> None:
 def test_wrong_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="expected"):
         visible_triangles(torch.ones(4, 3), torch.zeros(1, 3, dtype=torch.int64), 8, 8)
+    corners, faces = grid(cells=2, size=8, seed=0, step=1 / 64)
+    for wrong in (faces + 1, faces - 1):
+        with pytest.raises(ValueError, match="name vertices"):
+            visible_triangles(corners, wrong, 8, 8)

@@ -1,0 +1,53 @@
+"""The one place that knows numba: a decorator for the compiled CPU kernels, and whether there is one at all.
+
+Without numba (`pip install numba`), or with one that does not work here, everything is drawn by plain torch.
+`parallel=True` is never used: its threads abort the process when two threads of ours enter it at once, and ComfyUI
+has many. The kernels let go of Python's lock instead, and `workers` calls them from a pool of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+try:
+    import numba
+except Exception as error:  # not only ImportError: numba refuses to be imported beside a numpy newer than it knows
+    numba = None
+    if not isinstance(error, ModuleNotFoundError):
+        log.warning("numba cannot be used (%s). Meshes are drawn by plain torch, several times slower.", error)
+
+OPTIONS = {"nogil": True, "error_model": "numpy"}  # numpy's: a division by zero is infinite, not an exception
+
+
+def compiled(kernel: Callable) -> Callable:
+    """Compile on the first call, and keep the result on disk where a folder for it can be written.
+
+    Without numba the kernel stays plain Python: never called then, but the file that holds it can be imported.
+    """
+    if numba is None:
+        return kernel
+    try:
+        return numba.njit(cache=True, **OPTIONS)(kernel)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return numba.njit(**OPTIONS)(kernel)
+
+
+@functools.cache
+def can_compile() -> bool:
+    """Whether numba is there and compiles; what is wrong is logged, once."""
+    if numba is None:
+        log.info("numba is not installed. Meshes are drawn by plain torch; `pip install numba` makes that faster.")
+        return False
+    try:
+        return numba.njit(**OPTIONS)(_one_more)(1) == 2
+    except Exception as error:
+        log.warning("numba does not compile here (%s). Meshes are drawn by plain torch, several times slower.", error)
+        return False
+
+
+def _one_more(number: int) -> int:
+    return number + 1

@@ -1,0 +1,398 @@
+"""All compiled loops of the renderer. The files beside this one call them with a frame's arrays, or a strip's.
+
+They are in one file because compiled code is kept on disk by the date of its own file alone: a loop that calls a loop
+of another file would go on calling the old one after an update. The formulas are explained where their plain twins
+are: `visibility`, `interpolate`, `normals`, `mesh`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .compiled import compiled
+
+NO_AREA = 1e-15  # m²; a shorter area vector has no direction. Our choice, not from the paper
+NO_DIRECTION = 1e-6  # a shorter mean of unit normals has no direction. Our choice, not from the paper
+MAX_EXTRAPOLATION = np.float32(0.25)
+"""Visibility snaps corners to 1/256 pixel, so a pixel's centre may lie just outside of the unsnapped triangle, and the
+weights extrapolate. Where they would by more than this, the triangle is thinner than about 1/90 pixel and its weights
+are noise: it takes the plain mean of its corners, and no gradient of position. Our choice, not from the paper."""
+ZERO, THIRD, HALF, ONE = np.float32(0), np.float32(1 / 3), np.float32(0.5), np.float32(1)
+
+
+@compiled
+def snap_corners(
+    corners: np.ndarray,  # [V, 3]
+    near: float,
+    far_off: float,
+    snapped: np.ndarray,  # [V, 2] int32, written
+    inverse_depth: np.ndarray,  # [V] float32, written
+) -> bool:
+    drawable = True
+    for v in range(len(corners)):
+        w = corners[v, 2]
+        x, y = corners[v, 0] / w, corners[v, 1] / w
+        if w >= near and abs(x) <= far_off and abs(y) <= far_off:  # False for NaN
+            snapped[v, 0], snapped[v, 1] = np.int32(np.rint(x * 256)), np.int32(np.rint(y * 256))
+            inverse_depth[v] = ONE / np.float32(w)
+        else:
+            drawable = False
+            snapped[v, 0], snapped[v, 1], inverse_depth[v] = 0, 0, ONE
+    return drawable
+
+
+@compiled
+def draw_triangles(
+    snapped: np.ndarray,  # [V, 2] int32
+    inverse_depth: np.ndarray,  # [V] float32
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [H, W] int32, rows top..bottom - 1 written
+    nearest: np.ndarray,  # [H, W] float32, room for the nearest 1/w
+    top: int,
+    bottom: int,
+) -> None:
+    ids[top:bottom] = -1
+    nearest[top:bottom] = -ONE
+    last_column = ids.shape[1] - 1
+    for t in range(len(faces)):
+        # the exchange of two corners makes front faces positive; names as in `visibility`
+        a, b, c = faces[t, 0], faces[t, 2], faces[t, 1]
+        x0, y0 = np.int64(snapped[a, 0]), np.int64(snapped[a, 1])
+        x1, y1 = np.int64(snapped[b, 0]), np.int64(snapped[b, 1])
+        x2, y2 = np.int64(snapped[c, 0]), np.int64(snapped[c, 1])
+        area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+        if area <= 0:
+            continue
+        first_row = max((min(y0, y1, y2) + 127) >> 8, top)
+        last_row = min((max(y0, y1, y2) - 129) >> 8, bottom - 1)
+        left = max((min(x0, x1, x2) + 127) >> 8, 0)
+        right = min((max(x0, x1, x2) - 129) >> 8, last_column)
+        if first_row > last_row or left > right:
+            continue
+        dx0, dx1, dx2 = x2 - x1, x0 - x2, x1 - x0  # along the edge opposite to each corner
+        dy0, dy1, dy2 = y2 - y1, y0 - y2, y1 - y0
+        excluded0 = np.int64(dy0 > 0 or (dy0 == 0 and dx0 <= 0))  # all but left and top edges
+        excluded1 = np.int64(dy1 > 0 or (dy1 == 0 and dx1 <= 0))
+        excluded2 = np.int64(dy2 > 0 or (dy2 == 0 and dx2 <= 0))
+        x, y = (left << 8) + 128, (first_row << 8) + 128
+        row0 = dy0 * (x1 - x) - dx0 * (y1 - y) - excluded0
+        row1 = dy1 * (x2 - x) - dx1 * (y2 - y) - excluded1
+        row2 = dy2 * (x0 - x) - dx2 * (y0 - y) - excluded2
+        z0 = inverse_depth[a]
+        change1 = (inverse_depth[b] - z0) / np.float32(area)
+        change2 = (inverse_depth[c] - z0) / np.float32(area)
+        slope = np.float32(-(dy1 << 8)) * change1 + np.float32(-(dy2 << 8)) * change2
+        for row in range(first_row, last_row + 1):
+            e0, e1, e2 = row0, row1, row2
+            first, at_first = np.int64(-1), ZERO
+            for column in range(left, right + 1):
+                if (e0 | e1 | e2) >= 0:
+                    if first < 0:
+                        first = column
+                        at_first = z0 + np.float32(e1 + excluded1) * change1
+                        at_first = at_first + np.float32(e2 + excluded2) * change2
+                    z = max(at_first + np.float32(column - first) * slope, ZERO)
+                    if z > nearest[row, column]:
+                        nearest[row, column] = z
+                        ids[row, column] = t
+                elif first >= 0:
+                    break
+                e0 -= dy0 << 8
+                e1 -= dy1 << 8
+                e2 -= dy2 << 8
+            row0 += dx0 << 8
+            row1 += dx1 << 8
+            row2 += dx2 << 8
+
+
+@compiled
+def sum_areas(
+    vertices: np.ndarray,  # [V, 3]
+    starts: np.ndarray,  # [V + 1]
+    corners: np.ndarray,  # [3·T, 2]
+    areas: np.ndarray,  # [V, 3], written at first..last - 1
+    first: int,
+    last: int,
+) -> None:
+    """Σ (b - a) × (c - a) over the triangles of each vertex a."""
+    for a in range(first, last):
+        ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+        nx, ny, nz = ax * 0, ay * 0, az * 0
+        for k in range(starts[a], starts[a + 1]):
+            b, c = corners[k, 0], corners[k, 1]
+            ux, uy, uz = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
+            vx, vy, vz = vertices[c, 0] - ax, vertices[c, 1] - ay, vertices[c, 2] - az
+            nx += uy * vz - uz * vy
+            ny += uz * vx - ux * vz
+            nz += ux * vy - uy * vx
+        areas[a, 0], areas[a, 1], areas[a, 2] = nx, ny, nz
+
+
+@compiled
+def sum_area_gradients(
+    vertices: np.ndarray,  # [V, 3]
+    gradient: np.ndarray,  # [V, 3]
+    starts: np.ndarray,  # [V + 1]
+    corners: np.ndarray,  # [3·T, 2]
+    result: np.ndarray,  # [V, 3], written at first..last - 1
+    first: int,
+    last: int,
+) -> None:
+    """Σ (b - c) × (g_a + g_b + g_c): the area vector is a × b + b × c + c × a, and counts at all three corners."""
+    for a in range(first, last):
+        rx, ry, rz = vertices[a, 0] * 0, vertices[a, 0] * 0, vertices[a, 0] * 0
+        for k in range(starts[a], starts[a + 1]):
+            b, c = corners[k, 0], corners[k, 1]
+            ux = vertices[b, 0] - vertices[c, 0]
+            uy = vertices[b, 1] - vertices[c, 1]
+            uz = vertices[b, 2] - vertices[c, 2]
+            gx = gradient[a, 0] + gradient[b, 0] + gradient[c, 0]
+            gy = gradient[a, 1] + gradient[b, 1] + gradient[c, 1]
+            gz = gradient[a, 2] + gradient[b, 2] + gradient[c, 2]
+            rx += uy * gz - uz * gy
+            ry += uz * gx - ux * gz
+            rz += ux * gy - uy * gx
+        result[a, 0], result[a, 1], result[a, 2] = rx, ry, rz
+
+
+@compiled
+def units(
+    vectors: np.ndarray,  # [n, 3]
+    result: np.ndarray,  # [n, 3], written
+    scale: np.ndarray,  # [n], written
+    shortest: float,
+) -> None:
+    for row in range(len(vectors)):
+        x, y, z = vectors[row, 0], vectors[row, 1], vectors[row, 2]
+        squared = x * x + y * y + z * z
+        factor = 1 / np.sqrt(squared) if squared > shortest * shortest else 0.0
+        scale[row] = factor
+        result[row, 0], result[row, 1], result[row, 2] = x * factor, y * factor, z * factor
+
+
+@compiled
+def unit_gradients(
+    result: np.ndarray,  # [n, 3]
+    scale: np.ndarray,  # [n]
+    gradient: np.ndarray,  # [n, 3]
+    spread: np.ndarray,  # [n, 3], written
+) -> None:
+    for row in range(len(result)):
+        x, y, z = result[row, 0], result[row, 1], result[row, 2]
+        gx, gy, gz = gradient[row, 0], gradient[row, 1], gradient[row, 2]
+        along = x * gx + y * gy + z * gz
+        factor = scale[row]
+        spread[row, 0] = (gx - x * along) * factor
+        spread[row, 1] = (gy - y * along) * factor
+        spread[row, 2] = (gz - z * along) * factor
+
+
+@compiled
+def weights_at(
+    corners: np.ndarray,  # [V, 3]
+    i: int,
+    j: int,
+    k: int,
+    px: float,
+    py: float,
+    third: float,  # 1/3 in the precision of the corners, which is then that of all else
+) -> tuple:
+    """b_0..2, Σu, whether the triangle is thick enough, and the corners relative to the pixel x_0, y_0 … y_2."""
+    wi, wj, wk = corners[i, 2], corners[j, 2], corners[k, 2]
+    x0, y0 = corners[i, 0] - px * wi, corners[i, 1] - py * wi
+    x1, y1 = corners[j, 0] - px * wj, corners[j, 1] - py * wj
+    x2, y2 = corners[k, 0] - px * wk, corners[k, 1] - py * wk
+    u0, u1, u2 = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
+    total = u0 + u1 + u2
+    b0, b1, b2 = u0 / total, u1 / total, u2 / total
+    usable = min(b0, b1, b2) >= -MAX_EXTRAPOLATION  # False for NaN
+    if not usable:
+        b0, b1, b2 = third, third, third
+    return b0, b1, b2, total, usable, x0, y0, x1, y1, x2, y2
+
+
+@compiled
+def interpolate_rows(
+    corners: np.ndarray,  # [V, 3]
+    attributes: np.ndarray,  # [V, C]
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [H, W]
+    centres: np.ndarray,  # [max(H, W)] 0.5, 1.5, …
+    third: float,
+    picture: np.ndarray,  # [H, W, C], rows top..bottom - 1 written
+    top: int,
+    bottom: int,
+) -> None:
+    channels = attributes.shape[1]
+    for row in range(top, bottom):
+        for column in range(ids.shape[1]):
+            triangle = ids[row, column]
+            if triangle < 0:
+                for channel in range(channels):
+                    picture[row, column, channel] = 0
+                continue
+            i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+            b = weights_at(corners, i, j, k, centres[column], centres[row], third)
+            for channel in range(channels):
+                value = b[0] * attributes[i, channel] + b[1] * attributes[j, channel] + b[2] * attributes[k, channel]
+                picture[row, column, channel] = value
+
+
+@compiled
+def add_corner(
+    spread: np.ndarray,  # [V, 3 + C], added to
+    corner: int,
+    along_x: float,
+    along_y: float,
+    px: float,
+    py: float,
+) -> None:
+    spread[corner, 0] += along_x
+    spread[corner, 1] += along_y
+    spread[corner, 2] -= px * along_x + py * along_y
+
+
+@compiled
+def spread_rows(
+    corners: np.ndarray,  # [V, 3]
+    attributes: np.ndarray,  # [V, C]
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [H, W]
+    centres: np.ndarray,  # [max(H, W)] 0.5, 1.5, …
+    third: float,
+    gradient: np.ndarray,  # [H, W, C]
+    spread: np.ndarray,  # [V, 3 + C] of the corners and of the attributes side by side, added to
+    top: int,
+    bottom: int,
+) -> None:
+    channels = attributes.shape[1]
+    for row in range(top, bottom):
+        py = centres[row]
+        for column in range(ids.shape[1]):
+            triangle = ids[row, column]
+            if triangle < 0:
+                continue
+            px = centres[column]
+            i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+            b0, b1, b2, total, usable, x0, y0, x1, y1, x2, y2 = weights_at(corners, i, j, k, px, py, third)
+            g0, g1, g2 = third - third, third - third, third - third
+            for channel in range(channels):
+                g = gradient[row, column, channel]
+                g0 += g * attributes[i, channel]
+                g1 += g * attributes[j, channel]
+                g2 += g * attributes[k, channel]
+                spread[i, 3 + channel] += b0 * g
+                spread[j, 3 + channel] += b1 * g
+                spread[k, 3 + channel] += b2 * g
+            if not usable:
+                continue
+            mean = g0 * b0 + g1 * b1 + g2 * b2
+            h0, h1, h2 = (g0 - mean) / total, (g1 - mean) / total, (g2 - mean) / total
+            add_corner(spread, i, h2 * y1 - h1 * y2, h1 * x2 - h2 * x1, px, py)
+            add_corner(spread, j, h0 * y2 - h2 * y0, h2 * x0 - h0 * x2, px, py)
+            add_corner(spread, k, h1 * y0 - h0 * y1, h0 * x1 - h1 * x0, px, py)
+
+
+@compiled
+def pack_points(
+    corners: np.ndarray,  # [V, 3]
+    turn: np.ndarray,  # [3, 3]
+    points: np.ndarray,  # [V, 8]: columns 3..5 hold area vectors; 0..5 written
+) -> None:
+    """What a pixel needs of its corners side by side: x·w, y·w, w, and the unit normal in camera space, 0 if none."""
+    for v in range(len(points)):
+        points[v, 0], points[v, 1], points[v, 2] = corners[v, 0], corners[v, 1], corners[v, 2]
+        x, y, z = points[v, 3], points[v, 4], points[v, 5]
+        squared = np.float64(x) * x + np.float64(y) * y + np.float64(z) * z
+        scale = np.float32(1 / np.sqrt(squared)) if squared > NO_AREA * NO_AREA else ZERO
+        x, y, z = x * scale, y * scale, z * scale
+        for axis in range(3):
+            points[v, 3 + axis] = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z
+
+
+@compiled
+def add_samples(
+    points: np.ndarray,  # [V, 8] from pack_points
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [s·W] a row of samples
+    py: float,
+    size: int,  # s
+    line: np.ndarray,  # [W, 5] sums of normal, depth and number of samples, added to
+) -> None:
+    """`interpolate` in float32; apart from `encode_line`, because a loop with both in it takes twice as long."""
+    for column in range(len(ids)):
+        triangle = ids[column]
+        if triangle < 0:
+            continue
+        px = np.float32(column) + HALF
+        i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+        wi, wj, wk = points[i, 2], points[j, 2], points[k, 2]
+        x0, y0 = points[i, 0] - px * wi, points[i, 1] - py * wi
+        x1, y1 = points[j, 0] - px * wj, points[j, 1] - py * wj
+        x2, y2 = points[k, 0] - px * wk, points[k, 1] - py * wk
+        u0, u1, u2 = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
+        inverse = ONE / (u0 + u1 + u2)
+        b0, b1, b2 = u0 * inverse, u1 * inverse, u2 * inverse
+        if not min(b0, b1, b2) >= -MAX_EXTRAPOLATION:
+            b0, b1, b2 = THIRD, THIRD, THIRD
+        pixel = column // size if size > 1 else column
+        for channel in range(3):
+            value = b0 * points[i, 3 + channel] + b1 * points[j, 3 + channel] + b2 * points[k, 3 + channel]
+            line[pixel, channel] += value
+        line[pixel, 3] += b0 * wi + b1 * wj + b2 * wk
+        line[pixel, 4] += ONE
+
+
+@compiled
+def encode_line(
+    line: np.ndarray,  # [W, 5] from add_samples
+    samples: float,  # of a pixel, s²
+    picture: np.ndarray,  # [W, 3], written
+    mask: np.ndarray,  # [W], written
+    depth: np.ndarray,  # [W], written
+) -> None:
+    """The mean of the samples as `render_mesh` makes it, encoded as `encode_normals` does."""
+    shortest = np.float32((NO_DIRECTION * samples) ** 2)
+    for pixel in range(len(line)):
+        x, y, z, count = line[pixel, 0], line[pixel, 1], line[pixel, 2], line[pixel, 4]
+        coverage = count / samples
+        squared = x * x + y * y + z * z
+        scale = HALF / np.sqrt(squared) if squared > shortest else ZERO
+        picture[pixel, 0] = min(max(x * scale + HALF, ZERO), ONE) * coverage
+        picture[pixel, 1] = min(max(y * scale + HALF, ZERO), ONE) * coverage
+        picture[pixel, 2] = min(max(z * scale + HALF, ZERO), ONE) * coverage
+        mask[pixel] = coverage
+        depth[pixel] = line[pixel, 3] / count if count > 0 else ZERO
+
+
+@compiled
+def draw_picture(
+    vertices: np.ndarray,  # [V, 3]
+    corners: np.ndarray,  # [V, 3]
+    turn: np.ndarray,  # [3, 3]
+    faces: np.ndarray,  # [T, 3]
+    starts: np.ndarray,  # [V + 1]
+    others: np.ndarray,  # [3·T, 2]
+    near: float,
+    far_off: float,
+    snapped: np.ndarray,  # this and the next five: a Canvas
+    inverse_depth: np.ndarray,
+    points: np.ndarray,
+    line: np.ndarray,
+    ids: np.ndarray,
+    nearest: np.ndarray,
+    picture: np.ndarray,  # [H, W, 3], written
+    mask: np.ndarray,  # [H, W], written
+    depth: np.ndarray,  # [H, W], written
+) -> bool:
+    drawable = snap_corners(corners, near, far_off, snapped, inverse_depth)
+    draw_triangles(snapped, inverse_depth, faces, ids, nearest, 0, ids.shape[0])
+    sum_areas(vertices, starts, others, points[:, 3:6], 0, len(vertices))
+    pack_points(corners, turn, points)
+    size = ids.shape[0] // picture.shape[0]
+    for row in range(len(picture)):
+        line[:] = ZERO
+        for sample in range(row * size, row * size + size):
+            add_samples(points, faces, ids[sample], np.float32(sample) + HALF, size, line)
+        encode_line(line, np.float32(size * size), picture[row], mask[row], depth[row])
+    return drawable

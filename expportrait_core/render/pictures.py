@@ -1,0 +1,106 @@
+"""Encoded pictures of a mesh, for whoever only looks: nothing here has a gradient, `render_mesh` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from ..types import Camera
+from .backend import Backend, choose_backend
+from .mesh import render_mesh, turns_of
+from .normals import MeshTopology, encode_normals
+from .pictures_numba import Canvas, draw_pictures_numba
+from .visibility import FAR_OFF_PICTURE, NEAR, refuse_undrawable
+from .workers import num_workers
+
+
+@dataclass(frozen=True)
+class NormalPictures:
+    """What is left of `MeshMaps` when normals are encoded."""
+
+    normals: Tensor  # [F, H, W, 3] in 0..1, in NORMALS_CONVENTION
+    mask: Tensor  # [F, H, W] coverage 0..1
+    depth: Tensor  # [F, H, W] metres, 0 in the background
+
+    @staticmethod
+    def empty(frames: int, height: int, width: int, like: Tensor) -> NormalPictures:
+        """Room for F pictures, with the dtype and on the device of `like`."""
+        shape = (frames, height, width)
+        return NormalPictures(like.new_empty(*shape, 3), like.new_empty(shape), like.new_empty(shape))
+
+    def __getitem__(self, frames: slice) -> NormalPictures:
+        """Some of the frames; writing into them is writing here."""
+        return NormalPictures(*(getattr(self, f.name)[frames] for f in fields(self)))
+
+
+class PictureDrawer:
+    """Draws one mesh many times, and keeps what that needs from call to call. Not for two threads at once."""
+
+    def __init__(
+        self,
+        faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
+        num_vertices: int,
+        supersampling: int = 1,  # samples along each side of a pixel, averaged
+        backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
+    ) -> None:
+        if supersampling < 1:
+            raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along a pixel's side.")
+        self.faces, self.supersampling, self.backend = faces, supersampling, backend
+        self.topology = MeshTopology.of(faces, num_vertices)
+        self.small_faces = faces.int()
+        self.canvases: list[Canvas] = []
+        self.picture_size: tuple[int, int] | None = None  # of the canvases
+
+    @torch.no_grad()
+    def draw(
+        self,
+        vertices: Tensor,  # [F, V, 3] world, metres
+        camera: Camera,  # of the F frames
+        into: NormalPictures | None = None,  # room of the camera's picture size; made here if not given
+    ) -> NormalPictures:
+        """F pictures: the normals of `render_mesh`, encoded, its mask and its depth.
+
+        Raises:
+            ValueError: shapes that do not fit, or a mesh that comes within 1 cm of the camera.
+        """
+        height, width = camera.image_size
+        if into is None:
+            into = NormalPictures.empty(len(vertices), height, width, vertices)
+        expected = (len(camera), self.topology.num_vertices, 3)
+        if vertices.shape != expected or into.normals.shape != (len(camera), height, width, 3):
+            raise ValueError(
+                f"Found vertices {list(vertices.shape)} and room {list(into.normals.shape)}, expected "
+                f"{list(expected)} and {[len(camera), height, width, 3]}."
+            )
+        numba = choose_backend(vertices.device, self.backend) == "numba"
+        if numba and vertices.dtype == torch.float32 and len(vertices):
+            self._draw_compiled(vertices, camera, into)
+        else:
+            self._draw_plainly(vertices, camera, into)
+        return into
+
+    def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures) -> None:
+        height, width = camera.image_size
+        corners = camera.resized(height * self.supersampling, width * self.supersampling).project(vertices)
+        threads = min(len(vertices), num_workers())
+        if len(self.canvases) < threads or self.picture_size != (height, width):
+            self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
+            self.picture_size = height, width
+        drawable = draw_pictures_numba(
+            vertices, corners, turns_of(camera), self.small_faces, self.topology.fans, (NEAR, FAR_OFF_PICTURE),
+            (into.normals, into.mask, into.depth), self.canvases,
+        )  # fmt: skip
+        if not all(drawable):  # corners that no triangle uses may be anything, and have drawn nothing
+            refuse_undrawable(corners, self.faces)
+
+    def _draw_plainly(self, vertices: Tensor, camera: Camera, into: NormalPictures) -> None:
+        # Drawing several frames at once is no faster, and takes their memory at once.
+        for i in range(len(vertices)):
+            one = slice(i, i + 1)
+            maps = render_mesh(
+                vertices[one], self.faces, camera[one], self.supersampling, self.topology, self.backend
+            )
+            into.normals[i], into.mask[i] = encode_normals(maps.normals, maps.mask)[0], maps.mask[0]
+            into.depth[i] = maps.depth[0]

@@ -1,0 +1,65 @@
+"""The forward job on the CPU in one compiled call per frame: mesh and camera to the encoded picture, mask and depth.
+
+Nothing in between leaves the call: a frame's normals, triangle numbers and samples live in a `Canvas` that each thread
+keeps for all its frames, because fresh memory of that size costs as much as drawing into it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from .kernels import draw_picture
+from .workers import in_threads, num_workers
+
+
+class Canvas(NamedTuple):
+    """What one thread needs to draw a frame of s·H by s·W samples."""
+
+    snapped: np.ndarray  # [V, 2] int32
+    inverse_depth: np.ndarray  # [V] float32
+    points: np.ndarray  # [V, 8] float32, see `pack_points`
+    line: np.ndarray  # [W, 5] float32, sums of a row's samples
+    ids: np.ndarray  # [s·H, s·W] int32
+    nearest: np.ndarray  # [s·H, s·W] float32
+
+    @staticmethod
+    def of(num_vertices: int, height: int, width: int, supersampling: int) -> Canvas:
+        rows, columns = height * supersampling, width * supersampling
+        return Canvas(
+            snapped=np.empty((num_vertices, 2), np.int32),
+            inverse_depth=np.empty(num_vertices, np.float32),
+            points=np.empty((num_vertices, 8), np.float32),
+            line=np.empty((width, 5), np.float32),
+            ids=np.empty((rows, columns), np.int32),
+            nearest=np.empty((rows, columns), np.float32),
+        )
+
+
+def draw_pictures_numba(
+    vertices: Tensor,  # [F, V, 3] float32, world
+    corners: Tensor,  # [F, V, 3] float32, homogeneous pixel corners of the samples
+    turns: Tensor,  # [F, 3, 3] float32, from the world to the camera space of normals
+    faces: Tensor,  # [T, 3] of int32 less memory is read than of int64
+    fans: tuple[Tensor, Tensor],  # of the faces, see `normals_numba`
+    limits: tuple[float, float],  # metres, pixels: nearest and farthest corners that can be drawn
+    out: tuple[Tensor, Tensor, Tensor],  # [F, H, W, 3], [F, H, W], [F, H, W] float32: picture, mask, depth; written
+    canvases: list[Canvas],  # one for each thread that shall draw at once
+) -> list[bool]:  # F times whether all corners could be drawn; those that could not were put at 0
+    points, c, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, corners, turns, faces, *fans))
+    picture, mask, depth = (room.numpy() for room in out)
+    near, far_off = np.float32(limits[0]), limits[1]
+
+    frames = iter(range(len(points)))  # shared: a thread that is held up by another program leaves the rest to others
+
+    def draw_some(canvas: Canvas) -> list[tuple[int, bool]]:
+        return [
+            (f, draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f]))
+            for f in frames
+        ]
+
+    threads = min(len(canvases), num_workers(), len(points))
+    drawn = dict(pair for part in in_threads(draw_some, ((canvas,) for canvas in canvases[:threads])) for pair in part)
+    return [drawn[f] for f in range(len(points))]

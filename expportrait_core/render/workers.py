@@ -1,0 +1,38 @@
+"""Calls of compiled kernels, spread over threads. As many as torch uses, so that one setting governs both."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def num_workers() -> int:
+    return torch.get_num_threads()
+
+
+def in_threads(
+    kernel: Callable,  # lets go of Python's lock, calls no kernel in threads itself
+    jobs: Iterable[tuple],  # arguments of one call each
+) -> list:
+    """What `kernel` returns for each job, in their order. Can be called from several threads at once."""
+    jobs = list(jobs)
+    if num_workers() == 1 or len(jobs) <= 1:
+        return [kernel(*job) for job in jobs]
+    return list(_pool(num_workers(), os.getpid()).map(lambda job: kernel(*job), jobs))
+
+
+@functools.lru_cache(maxsize=2)
+def _pool(workers: int, process: int) -> ThreadPoolExecutor:
+    """One pool per process: a forked child has none of its parent's threads, and would wait for them for ever."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="render")
+
+
+def bands(num_frames: int, height: int) -> list[tuple[int, int, int]]:
+    """(frame, first row, row after the last): whole frames where they keep all threads busy, else strips of them."""
+    per_frame = min(height, -(-num_workers() // max(num_frames, 1)))
+    cuts = [height * i // per_frame for i in range(per_frame + 1)]
+    return [(frame, top, bottom) for frame in range(num_frames) for top, bottom in zip(cuts, cuts[1:])]
