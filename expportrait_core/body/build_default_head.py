@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ..portable import atomic_path
+from ..portable import write_npz
 from . import regions
 from .joints import JOINT_NAMES, JOINT_PARENTS, MAKEHUMAN_BONES
 
@@ -337,8 +337,7 @@ def main() -> None:
     if LANDMARKS.is_file():
         with np.load(LANDMARKS, allow_pickle=False) as file:
             arrays.update(with_landmarks(dict(file)))
-    with atomic_path(arguments.output) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    write_npz(arguments.output, arrays)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..body import load_head_model, pose_vertices, regions
 from ..body.build_default_head import LANDMARKS
 from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
-from ..portable import atomic_path
+from ..portable import write_npz
 from ..render import interpolate, vertex_normals, visible_triangles
 from ..types import HEAD, JAW, NECK, Camera, HeadModel
 from .landmarks import detect_faces, face_landmarks, largest_face
@@ -184,8 +184,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="PNG file for a look at some of the renderings")
     arguments = parser.parse_args()
     arrays = build(arguments.pictures)
-    with atomic_path(arguments.output) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    write_npz(arguments.output, arrays)
 
 
 if __name__ == "__main__":

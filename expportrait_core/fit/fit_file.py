@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..portable import atomic_path, open_npz
+from ..portable import open_npz, write_npz
 from ..types import NUM_JOINTS, Camera, HeadModel, SMPLXFit
 
 FORMAT, VERSION = "expportrait.fit", 1
@@ -47,9 +47,7 @@ def save_fit(fit: SMPLXFit, path: str | Path) -> Path:
         "format": np.array(FORMAT),
         "version": np.array(VERSION),
     }
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **named)
-    return path
+    return write_npz(path, named)
 
 
 def load_fit(path: str | Path, model: HeadModel | None = None) -> SMPLXFit:
