@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..portable import open_npz
 from ..types import JAW, LEFT_EYE, RIGHT_EYE, HeadModel
 from .posing import pose_vertices
 
@@ -24,18 +27,28 @@ def smplx_vertices(
     poses: Tensor,  # [F, 55, 3]
     translation: Tensor,  # [F, 3]
 ) -> Tensor:
-    """Vertices [F, N, 3] of the whole body as the package `smplx` poses them; an ImportError where it is missing."""
+    """Vertices [F, N, 3] of the whole body as the package `smplx` poses them; an ImportError where it is missing.
+
+    Raises:
+        ValueError: `smplx` misses something in the file.
+    """
     import smplx.body_models
 
     # smplx looks up extra vertices of the full body by number, which a cropped file does not have; they are not used
     known = smplx.body_models.VERTEX_IDS["smplx"]
     smplx.body_models.VERTEX_IDS["smplx"] = dict.fromkeys(known, 0)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints warnings
+        # it prints warnings
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             body = smplx.body_models.SMPLX(
-                str(path), num_betas=len(betas), num_expression_coeffs=expression.shape[1], use_pca=False,
-                flat_hand_mean=True, batch_size=len(poses), use_face_contour=False,
+                str(plain_copy(path, Path(folder))), num_betas=len(betas),
+                num_expression_coeffs=expression.shape[1], use_pca=False, flat_hand_mean=True,
+                batch_size=len(poses), use_face_contour=False,
             )  # fmt: skip
+    except (AttributeError, KeyError) as error:
+        raise ValueError(
+            f"The package smplx cannot pose {path.name}: {error}. Give the .npz file as the authors of SMPL-X ship it."
+        ) from error
     finally:
         smplx.body_models.VERTEX_IDS["smplx"] = known
     with torch.no_grad():
@@ -46,6 +59,20 @@ def smplx_vertices(
             left_hand_pose=poses[:, 25:40].flatten(1), right_hand_pose=poses[:, 40:55].flatten(1),
         )  # fmt: skip
     return output.vertices
+
+
+def plain_copy(path: Path, folder: Path) -> Path:
+    """The file's plain arrays in a file of their own. `smplx` loads pickles unrestricted, so it is never shown one.
+
+    The authors' files hold two Python dictionaries (part2num, joint2num), which posing does not need.
+    """
+    plain = {}
+    with open_npz(path) as file:
+        for name in file.files:
+            with contextlib.suppress(ValueError):  # Python objects
+                plain[name] = file[name]
+    np.savez(folder / path.name, **plain)
+    return folder / path.name
 
 
 def check_posing(path: Path, model: HeadModel) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,34 @@ def test_a_model_first_posed_in_inference_mode_can_be_optimised_with() -> None:
     moving = poses.clone().requires_grad_()
     pose_vertices(model, betas, expression, moving, translation).square().sum().backward()
     assert torch.isfinite(moving.grad).all() and moving.grad.abs().max() > 0
+
+
+class _Trap:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_objects_in_a_smplx_file_are_never_unpickled(random_file: Path, tmp_path: Path) -> None:
+    """The authors' own files hold some beside the arrays; `smplx`, which would load them, is shown the arrays alone."""
+    with np.load(random_file) as file:
+        arrays = dict(file)
+    trap = np.empty(1, object)
+    trap[0] = _Trap(tmp_path / "sprung")
+    np.savez(tmp_path / "SMPLX_TRAP.npz", **arrays, part2num=trap)
+    model = load_head_model(tmp_path / "SMPLX_TRAP.npz", 0)
+    assert torch.equal(model.template, load_head_model(random_file, 0).template)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_what_smplx_cannot_pose_is_a_sentence(random_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("smplx")
+    with np.load(random_file) as file:
+        arrays = {name: array for name, array in file.items() if not name.startswith("hands")}
+    np.savez(tmp_path / "SMPLX_NOHANDS.npz", **arrays)
+    with pytest.raises(ValueError, match=r"smplx cannot pose SMPLX_NOHANDS.npz.*Give the .npz file as the authors"):
+        load_head_model(tmp_path / "SMPLX_NOHANDS.npz", 0)
