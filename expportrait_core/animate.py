@@ -26,6 +26,11 @@ class Portrait:
     crop: HeadCrop  # the way back into the whole pictures
     head: PersonalizedHead
 
+    @property
+    def picture(self) -> Tensor:  # [S, S, 3]
+        """The portrait itself: the first picture in which the face was seen."""
+        return self.pictures[self.head.fit.first_valid]
+
 
 @dataclass(frozen=True)
 class Animation:
@@ -85,6 +90,6 @@ def animate(
     with steps("render") as progress:
         maps = render_normals(motion, size=size, progress=progress)
     with steps("preview") as progress:
-        picture, mask = (x[motion.portrait_frame] for x in (portrait.pictures, portrait.silhouette))
-        preview, preview_mask = photo_preview(picture, motion, mask, size=size, progress=progress)
+        # without the silhouette, which is good enough to keep the head in: the preview cuts along the photo's own edges
+        preview, preview_mask = photo_preview(portrait.picture, motion, size=size, progress=progress)
     return Animation(portrait, motion, maps, preview, preview_mask)

@@ -32,18 +32,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.verbose:
         warnings.simplefilter("ignore")  # of libraries; what we have to say is logged
     try:
-        if output := getattr(options, "output", None):
-            from .portable import require_writable
-
-            require_writable(output, options.writes_folder)
+        _check_outputs(options)
         options.run(options, Steps(sys.stderr))
-    except (ValueError, OSError) as error:  # an OSError speaks of a file or a disk, and names it
+    except (ValueError, OSError, ImportError) as error:  # the last two name a file or disk, and what to install
         sys.stderr.write(f"expportrait: {error}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("expportrait: stopped.\n")
         return EXIT_INTERRUPTED
     return 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse, before the work, an output that cannot be written or would be written over what was given."""
+    if not (output := getattr(options, "output", None)):
+        return
+    from .portable import require_writable
+
+    require_writable(output, folder=bool(options.writes))
+    written = [output / name for name in options.writes] or [output]
+    if options.run is _personalize:
+        if output.suffix != ".safetensors":
+            raise ValueError(f"The head file is called {output.name}, expected a name that ends in .safetensors.")
+        written.append(output.with_suffix(".png"))
+    given = [p for name, p in vars(options).items() if isinstance(p, Path) and name != "output"]
+    for path in written:
+        if path.resolve() in [p.resolve() for p in given]:
+            raise ValueError(f"{path} is given, and would be written over. Choose another output.")
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -88,7 +103,7 @@ def _personalize(options: argparse.Namespace, steps: Steps) -> None:
     images, _ = read_images(options.images)
     portrait = make_portrait(images, _model(options), options.size, steps)
     _say(portrait.head.save(options.output))
-    _say(write_picture(options.output.with_suffix(".png"), portrait.pictures[0]))
+    _say(write_picture(options.output.with_suffix(".png"), portrait.picture))
 
 
 def _animate(options: argparse.Namespace, steps: Steps) -> None:
@@ -98,7 +113,7 @@ def _animate(options: argparse.Namespace, steps: Steps) -> None:
     model, folder = _model(options), options.output
     images, _ = read_images(options.images)
     made = animate(images, _driver(options.driver, model, steps), model, options.size, steps)
-    _say(write_picture(folder / "picture.png", made.portrait.pictures[0]))
+    _say(write_picture(folder / "picture.png", made.portrait.picture))
     _say(made.portrait.head.save(folder / "head.safetensors"))
     _say(write_clip(folder / "normals.mp4", made.maps.normals, made.maps.fps))
     _say(write_clip(folder / "preview.mp4", made.preview, made.maps.fps))
@@ -209,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _add(commands, "demo", _demo, "the whole walk on the built-in photo and performance")
     demo.add_argument("-o", "--output", type=Path, default=Path("output/demo"), help="folder (default: %(default)s)")
-    demo.set_defaults(writes_folder=True)
+    demo.set_defaults(writes=("normals.mp4", "preview.mp4", "portrait.mp4", "head.safetensors", "contact_sheet.png"))
 
     fit = commands.add_parser("fit", help="inspect, convert or track a person's shape and motion")
     of_fit = fit.add_subparsers(dest="fit_command", required=True, metavar="COMMAND")
@@ -230,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     animate.add_argument("images", type=Path, help="the portrait: a picture, or clip of the person")
     _driver_argument(animate)
     _output(animate, "folder to write into")
-    animate.set_defaults(writes_folder=True)
+    animate.set_defaults(writes=("picture.png", "head.safetensors", "normals.mp4", "preview.mp4"))
 
     render = _add(commands, "render", _render, "head and driver to a clip of normals", model=True, size=True)
     _head_argument(render)
@@ -269,7 +284,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add(commands, name: str, run, text: str, model: bool = False, size: bool = False) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=run, writes_folder=False)
+    parser.set_defaults(run=run, writes=())  # names of the files in the output where that is a folder
     if model:
         parser.add_argument("--head-model", default="default", help="'default', or a SMPL-X .npz file")
         parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="how fine (default: %(default)s)")

@@ -8,6 +8,7 @@ shapes when made; `.to(device)`, `.save(path)` and `.load(path)` come from `Port
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -113,6 +114,10 @@ class SMPLXFit(Portable):
         if self.frame_ids is None:
             object.__setattr__(self, "frame_ids", torch.arange(frames, device=device))
         require_shape(self, "valid", self.valid, frames)
+        if self.valid.dtype != torch.bool:
+            raise ValueError(f"The fit's valid frames are {self.valid.dtype}, expected true or false per frame.")
+        if not 0 < self.fps < math.inf:
+            raise ValueError(f"The fit has {self.fps} frames per second, expected a number above 0.")
         require_shape(self, "frame_ids", self.frame_ids, frames)
         if self.landmarks is not None:
             require_shape(self, "landmarks", self.landmarks, frames, "L", 3)
@@ -120,6 +125,17 @@ class SMPLXFit(Portable):
     @property
     def num_frames(self) -> int:
         return len(self.expression)
+
+    @property
+    def first_valid(self) -> int:
+        """The first frame in which a face was seen.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.valid.any():
+            raise ValueError("The fit has no frame in which a face was seen. Track a clip that shows one.")
+        return int(self.valid.int().argmax())
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -101,3 +101,31 @@ def test_weights_to_start_from_are_read_before_clips_are_rendered(
     monkeypatch.setattr("expportrait_core.generator.clip_pool.render_pool", lambda *_: pytest.fail("the work began"))
     command = ("train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors", "--start")
     assert "gone.safetensors" in sentence(capsys, *command, tmp_path / "gone.safetensors")
+
+
+def test_what_was_given_is_never_written_over(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    photo = tmp_path / "picture.png"
+    photo.write_bytes(ASTRONAUT.read_bytes())
+    for command in (
+        ("personalize", photo, "-o", tmp_path / "picture.safetensors"),
+        ("animate", photo, tmp_path / "driver.npz", "-o", tmp_path),
+        ("fit", "track", photo, photo),
+    ):
+        assert "is given, and would be written over" in sentence(capsys, *command)
+    assert photo.read_bytes() == ASTRONAUT.read_bytes()
+    assert "expected a name that ends in .safetensors" in sentence(
+        capsys, "personalize", photo, "-o", tmp_path / "head.png"
+    )
+
+
+def test_training_without_the_pictures_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from expportrait_core.generator.clip_looks import natural_pictures
+
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(ImportError, match="pip install scikit-image"):
+        natural_pictures()
+    monkeypatch.setattr("expportrait_core.generator.clip_pool.render_pool", lambda *_: natural_pictures())
+    said = sentence(capsys, "train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors")
+    assert "pip install scikit-image" in said

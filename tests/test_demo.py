@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,3 +70,33 @@ def test_the_whole_walk_on_three_frames(tmp_path: Path, monkeypatch) -> None:
         assert (clip.height, clip.width, clip.num_frames) == (256, 256, 3)
     sheet = read_picture(tmp_path / "demo" / "contact_sheet.png")[0]
     assert sheet.std() > 0.1
+
+
+def test_a_missing_scikit_image_costs_the_figures_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    monkeypatch.setattr(demo, "LEVEL", 1)
+    report = demo.run_demo(tmp_path, Steps(), size=128, frames=2)
+    assert "pip install scikit-image" in report["evaluation"] and "psnr" not in report
+    assert (tmp_path / "portrait.mp4").is_file() and (tmp_path / "report.json").is_file()
+
+
+def test_a_clip_that_begins_without_a_face_is_animated_from_the_first_face(performance) -> None:
+    photo = read_picture(demo.PHOTO)
+    clip = torch.cat([torch.full_like(photo, 0.5), photo])
+    made = animate_module.animate(clip, performance.frames(slice(0, 2)), load_head_model(level=0), size=128)
+    assert made.motion.portrait_frame == 1
+    assert torch.equal(made.portrait.picture, made.portrait.pictures[1])
+    assert (made.preview[0] - made.portrait.picture).abs().mean() < 0.1  # a grey square would be far from it
+
+
+def test_the_preview_finds_the_person_by_itself(performance, monkeypatch) -> None:
+    """The silhouette is too coarse for it: its rim tears as the head turns."""
+    masks, preview = [], animate_module.photo_preview
+
+    def note(picture, motion, mask=None, **more):
+        masks.append(mask)
+        return preview(picture, motion, mask, **more)
+
+    monkeypatch.setattr(animate_module, "photo_preview", note)
+    animate_module.animate(read_picture(demo.PHOTO), performance.frames(slice(0, 1)), load_head_model(level=0), 128)
+    assert masks == [None]

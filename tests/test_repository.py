@@ -38,7 +38,7 @@ MAY_IMPORT = {
 }
 """Every step by its folder (or file): types, body and earlier steps, never a later one; render serves them all."""
 
-IN_ONE_FILE = {"nvdiffrast", "numba", "mediapipe", "accelerate", "peft", "ray", "smplx", "av"}
+IN_ONE_FILE = {"nvdiffrast", "numba", "mediapipe", "accelerate", "peft", "ray", "smplx", "av", "skimage"}
 """Optional or licensed packages, and the one that writes clips: each behind one file, which says what is missing."""
 
 HEAVY = {"torch", "diffusers", "transformers", "cv2", "av", "scipy", "smplx", "numba", "skimage"}

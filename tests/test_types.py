@@ -136,3 +136,17 @@ def test_spaces_must_agree(head_model: HeadModel) -> None:
     a_fit().require_space(head_model)
     with pytest.raises(ValueError, match="in the space 'flame50'"):
         a_fit(expression_space="flame50").require_space(head_model)
+
+
+@pytest.mark.parametrize("fps", [0.0, -5.0, float("nan"), float("inf")])
+def test_a_frame_rate_that_is_none_is_refused(fps: float) -> None:
+    with pytest.raises(ValueError, match="expected a number above 0"):
+        a_fit(fps=fps)
+
+
+def test_first_valid_frame() -> None:
+    assert a_fit(3, valid=torch.tensor([False, True, True])).first_valid == 1
+    with pytest.raises(ValueError, match="no frame in which a face was seen"):
+        _ = a_fit(2, valid=torch.zeros(2, dtype=torch.bool)).first_valid
+    with pytest.raises(ValueError, match="expected true or false"):
+        a_fit(2, valid=torch.ones(2))

@@ -18,7 +18,8 @@ from ..portable import open_npz, write_npz
 from ..types import NUM_JOINTS, Camera, HeadModel, SMPLXFit
 
 FORMAT, VERSION = "expportrait.fit", 1
-REQUIRED = ("betas", "expressions", "poses", "trans", "K", "w2c", "image_size", "fps", "expression_space", "model_id")
+REQUIRED = ("betas", "expressions", "poses", "trans", "K", "w2c", "image_size", "fps", "expression_space", "model_id",
+            "version")  # fmt: skip
 
 
 def save_fit(fit: SMPLXFit, path: str | Path) -> Path:

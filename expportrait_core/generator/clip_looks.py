@@ -93,8 +93,13 @@ class Look:
 
 def natural_pictures(held_out: bool = False) -> list[np.ndarray]:
     """The pictures [H, W, 3] in 0..1 that textures and backgrounds are cut from, about 420 pixels on the short side."""
-    import skimage
-
+    try:
+        import skimage
+    except ImportError as error:
+        raise ImportError(
+            "Training and evaluation clips are made from the pictures inside scikit-image, which is not installed. "
+            "Install it: pip install scikit-image"
+        ) from error
     folder, pictures = Path(skimage.__file__).parent / "data", []
     for name in HELD_OUT_PICTURES if held_out else TRAINING_PICTURES:
         picture = cv2.imdecode(np.fromfile(folder / name, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]

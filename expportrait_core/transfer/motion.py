@@ -59,7 +59,7 @@ def transfer(
     expression: str = "absolute",
     neutral_frame: int = 0,
     gains: Gains | None = None,
-    portrait_frame: int = 0,
+    portrait_frame: int | None = None,
 ) -> HeadMotion:
     """The driver's performance on the head. By default camera, scale and translation are the portrait's, rotation
     and expression the driver's.
@@ -73,12 +73,14 @@ def transfer(
         expression: "absolute", or "relative": the portrait's own plus what the driver changed since its neutral frame.
         neutral_frame: the driver's frame that both "relative" choices start from.
         gains: by region; None takes over everything as it is.
-        portrait_frame: the frame of the head's own clip that the portrait picture shows.
+        portrait_frame: the frame of the head's own clip that the portrait picture shows; None takes the first one in
+            which a face was seen.
 
     Raises:
-        ValueError: another expression space than the head's, an unknown choice, a frame that is not there, or a gain
-            for a region of expressions that have no names.
+        ValueError: another expression space than the head's, an unknown choice, a frame that is not there or shows no
+            face, or a gain for a region of expressions that have no names.
     """
+    portrait_frame = head.fit.first_valid if portrait_frame is None else portrait_frame
     gains = gains or Gains()
     _check(head, driver, neutral_frame, portrait_frame, head_pose=head_pose, camera=camera, expression=expression)
     by_region = _expression_gains(head.model, gains)
@@ -148,6 +150,9 @@ def _check(head: PersonalizedHead, driver: SMPLXFit, neutral_frame: int, portrai
         if not 0 <= frame < count:
             whose = "driver" if name == "neutral_frame" else "portrait"
             raise ValueError(f"{name} is {frame}, the {whose} has the frames 0 to {count - 1}. Choose one of them.")
+    if not head.fit.valid[portrait_frame]:
+        raise ValueError(f"No face was seen in frame {portrait_frame} of the portrait. Choose a frame that shows one.")
+    _ = driver.first_valid  # refuses a driver whose face was never seen
 
 
 def _expression_gains(model: HeadModel, gains: Gains) -> Tensor:
