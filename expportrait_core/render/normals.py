@@ -12,6 +12,12 @@ from torch.autograd.function import once_differentiable
 NORMALS_CONVENTION = "camera space, +x right, +y up, +z towards the viewer; n*0.5+0.5; background 0,0,0"
 """Written into every file that depends on it."""
 
+OBJECT_CONVENTION = "head space, +x to the head's left, +y up, +z out of the face; n*0.5+0.5; background 0,0,0"
+"""The same of normals that do not change when the head turns."""
+
+CONVENTIONS = ("y up (OpenGL)", "y down (DirectX)")
+"""How other tools draw normals of camera space; the first is ours."""
+
 NO_AREA = 1e-15  # m²; a shorter area vector has no direction. Our choice, not from the paper
 DARKEST_NORMAL = 0.366  # length of the encoded (-1, -1, -1)/√3, the unit normal nearest to black: (√3 - 1)/2
 
@@ -139,6 +145,24 @@ def encode_normals(
 ) -> Tensor:
     """The picture of normals in NORMALS_CONVENTION, [..., 3] in 0..1; half covered pixels are half as bright."""
     return (normals * 0.5 + 0.5).clamp(0, 1) * mask[..., None].to(normals.dtype)
+
+
+def from_convention(
+    picture: Tensor,  # [..., 3] in 0..1
+    convention: str,  # one of CONVENTIONS
+) -> Tensor:
+    """The same normals as a picture in NORMALS_CONVENTION; black stays black.
+
+    Raises:
+        ValueError: an unknown convention.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(f"The normals' convention is '{convention}', expected one of {', '.join(CONVENTIONS)}.")
+    if convention == CONVENTIONS[0]:
+        return picture
+    red, green, blue = picture.unbind(-1)
+    background = picture.norm(dim=-1) <= 0.5 * DARKEST_NORMAL
+    return torch.stack([red, torch.where(background, green, 1 - green), blue], -1)
 
 
 def decode_normals(
