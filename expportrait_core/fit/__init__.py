@@ -1,5 +1,6 @@
 """Step 1: from pictures, clips and files to an `SMPLXFit`."""
 
+from .colour import match_colours
 from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
 from .faces import FACES, choose_face, faces_in
 from .fit_file import load_fit, save_fit
@@ -10,5 +11,5 @@ from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, t
 __all__ = [
     "FACES", "GAPS", "FaceBox", "choose_face", "crop_portrait", "detect_faces", "detect_landmarks", "face_landmarks",
     "faces_in", "fill_gaps", "fit_in_crop", "fit_landmarks", "landmark_error_percent", "largest_face", "load_fit",
-    "paste_back", "plan_crop", "save_fit", "segment_person", "smooth_fit", "track",
+    "match_colours", "paste_back", "plan_crop", "save_fit", "segment_person", "smooth_fit", "track",
 ]  # fmt: skip
