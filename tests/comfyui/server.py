@@ -83,7 +83,7 @@ class Server:
     def run(self, prompt: dict, timeout: float = 900) -> dict:
         """Queue a graph in API form and wait until it is done. Returns its history entry; `status` tells how it went.
 
-        A graph that is refused before it runs comes back as {"error": ..., "node_errors": ...}.
+        What is refused before it runs is told by `node_errors`; the parts that do not need it run all the same.
         """
         queued = self.post("/prompt", {"prompt": prompt})
         if "prompt_id" not in queued:
@@ -92,7 +92,7 @@ class Server:
         while time.monotonic() < end:
             history = self.get(f"/history/{queued['prompt_id']}")
             if history:
-                return history[queued["prompt_id"]]
+                return {**history[queued["prompt_id"]], "node_errors": queued["node_errors"]}
             time.sleep(0.3)
         raise TimeoutError(f"The graph was not done after {timeout} s. The server's log is {self.log}.")
 

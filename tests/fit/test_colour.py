@@ -12,9 +12,10 @@ CROP = HeadCrop(torch.tensor([[40.0, 30.0]]), torch.tensor([96.0]), 96, (200, 22
 
 
 def test_a_tinted_square_gets_the_pictures_colours_back() -> None:
-    source = torch.rand(1, 200, 220, 3, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+    blobs = torch.rand(1, 3, 10, 11, generator=torch.Generator().manual_seed(0)) * 0.6 + 0.2
+    source = torch.nn.functional.interpolate(blobs, (200, 220), mode="bilinear").movedim(1, -1)
     square = cut_square(source, CROP)
-    tinted = (square * torch.tensor([0.8, 1.0, 0.9]) + torch.tensor([0.1, 0.0, 0.05])).expand(3, -1, -1, -1)
+    tinted = (square * torch.tensor([0.8, 1.0, 0.9]) + torch.tensor([0.15, 0.0, 0.1])).expand(3, -1, -1, -1)
     assert match_colours(tinted, CROP, source, 0) is tinted
     matched = match_colours(tinted, CROP, source, 1)
     assert matched.shape == tinted.shape
