@@ -30,6 +30,9 @@ class ExpPortraitExtension(ComfyExtension):
             transfer.TransferExpression,
             render.RenderNormals,
             generator.PhotoPreview,
+            generator.LoadDemoGenerator,
+            generator.ApplyExpPortrait,
+            generator.DiTSampler,
             composite.CropPortrait,
             composite.PasteBack,
         ]

@@ -40,6 +40,13 @@ def walk(frames: int = 3, size: int = 128) -> dict:
             "ExpPortraitPhotoPreview", picture=["crop", 0], motion=["motion", 0], width=size, height=size,
             background="fill",
         ),
+        "demo": node("ExpPortraitLoadDemoGenerator"),
+        "video": node(
+            "ExpPortraitDiTSampler", model=["demo", 0], vae=["demo", 1], positive=["demo", 2], negative=["demo", 3],
+            model_patch=["demo", 4], picture=["preview", 0], normals=["normals", 0], reference_normals=["normals", 3],
+            seed=0, steps=1, cfg=1.0, sampler_name="euler", scheduler="simple", denoise=1.0, strength=1.0, window=4,
+            overlap=1,
+        ),
         "paste": node(
             "ExpPortraitPasteBack", images=["preview", 0], crop=["crop", 2], source=["photo", 0], feather=0.06,
             colour_match=0.0,
@@ -52,5 +59,6 @@ def walk(frames: int = 3, size: int = 128) -> dict:
         "see_normals": node("PreviewImage", images=["normals", 0]),
         "see_depth": node("PreviewImage", images=["normals", 2]),
         "see_reference": node("PreviewImage", images=["normals", 3]),
+        "see_video": node("PreviewImage", images=["video", 0]),
         "see_pasted": node("PreviewImage", images=["paste", 0]),
     }  # fmt: skip

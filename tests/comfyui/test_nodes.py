@@ -25,7 +25,8 @@ ROOT = HERE.parents[1]
 
 NAMES = {
     "Load Head Model", "Load SMPL-X Fit", "Track Head", "Crop Portrait", "Personalize Head", "Transfer Expression",
-    "Render Normals", "Photo Preview", "Save SMPL-X Fit", "Load Head", "Save Head", "Paste Back",
+    "Render Normals", "Photo Preview", "Load Demo Generator", "Apply ExpPortrait", "ExpPortrait DiT Sampler",
+    "Save SMPL-X Fit", "Load Head", "Save Head", "Paste Back",
 }  # fmt: skip
 """Display names; the ids follow from them."""
 
@@ -141,7 +142,14 @@ def files_of(comfyui, walked: dict, node: str) -> list[Path]:
 
 def test_the_whole_walk_runs(comfyui, walked) -> None:
     assert walked["status"]["status_str"] == "success", walked["status"]
-    for node, count in {"see_normals": 5, "see_depth": 5, "see_reference": 1, "see_pasted": 5, "see_report": 1}.items():
+    for node, count in {
+        "see_normals": 5,
+        "see_depth": 5,
+        "see_reference": 1,
+        "see_pasted": 5,
+        "see_report": 1,
+        "see_video": 5,
+    }.items():
         pictures = [read_picture(path) for path in files_of(comfyui, walked, node)]
         assert len(pictures) == count and all(picture.std() > 0.05 for picture in pictures), node
     assert "after" in walked["outputs"]["read_report"]["text"][0]
