@@ -11,7 +11,7 @@ import folder_paths
 __all__ = ["offer_examples"]
 
 ASSETS = Path(__file__).parent.parent / "expportrait_core" / "assets"
-EXAMPLES = {"astronaut.png": "expportrait_astronaut.png"}
+EXAMPLES = {"astronaut.png": "expportrait_astronaut.png", "demo_clip.mp4": "expportrait_driving.mp4"}
 """What ships with the pack, and its name in the input folder."""
 
 
