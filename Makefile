@@ -8,6 +8,11 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
+define CHECK_PYTHON
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version)' || exit 1; \
+$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv is missing. On Debian: apt-get install python3-venv" >&2; exit 1; }
+endef
+
 .PHONY: demo test bench comfyui
 .DEFAULT_GOAL := demo
 
@@ -20,13 +25,14 @@ test: $(READY)
 bench: $(READY)
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script"; done
 
+# COMFYUI_DIR=... takes your own ComfyUI, PORT=... a port of your choice.
 comfyui:
-	@echo "make comfyui is not built yet: it comes with the nodes. Until then: make demo." >&2; exit 1
+	@$(CHECK_PYTHON)
+	$(PYTHON) tests/comfyui/server.py
 
 # torch goes in first and alone: asked for by another package it would be the newest one.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed, this is " + sys.version)'
-	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv is missing. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(CHECK_PYTHON)
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --requirement constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[fast,train,test]'

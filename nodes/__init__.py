@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .examples import offer_examples
+from .files import register_model_folders
+
+register_model_folders()  # before the nodes' schemas list what is in them
+offer_examples()
+
+from . import composite, fit, generator, head, render, transfer  # noqa: E402
+
 __all__ = ["ExpPortraitExtension"]
 
 
@@ -11,4 +19,20 @@ class ExpPortraitExtension(ComfyExtension):
     """What the server asks for the pack's nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return []  # none yet: the walk runs headless first (`expportrait demo`), its nodes come next
+        return [
+            fit.LoadHeadModel,
+            fit.LoadSMPLXFit,
+            fit.TrackHead,
+            fit.SaveSMPLXFit,
+            head.PersonalizeHead,
+            head.LoadHead,
+            head.SaveHead,
+            transfer.TransferExpression,
+            render.RenderNormals,
+            generator.PhotoPreview,
+            generator.LoadDemoGenerator,
+            generator.ApplyExpPortrait,
+            generator.DiTSampler,
+            composite.CropPortrait,
+            composite.PasteBack,
+        ]

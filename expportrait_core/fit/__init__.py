@@ -1,12 +1,15 @@
 """Step 1: from pictures, clips and files to an `SMPLXFit`."""
 
+from .colour import match_colours
 from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
+from .faces import FACES, choose_face, faces_in
 from .fit_file import load_fit, save_fit
 from .landmarks import FaceBox, detect_faces, face_landmarks, largest_face, segment_person
+from .smoothing import GAPS, fill_gaps, smooth_fit
 from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, track
 
 __all__ = [
-    "FaceBox", "crop_portrait", "detect_faces", "detect_landmarks", "face_landmarks", "fit_in_crop", "fit_landmarks",
-    "landmark_error_percent", "largest_face", "load_fit", "paste_back", "plan_crop", "save_fit", "segment_person",
-    "track",
+    "FACES", "GAPS", "FaceBox", "choose_face", "crop_portrait", "detect_faces", "detect_landmarks", "face_landmarks",
+    "faces_in", "fill_gaps", "fit_in_crop", "fit_landmarks", "landmark_error_percent", "largest_face", "load_fit",
+    "match_colours", "paste_back", "plan_crop", "save_fit", "segment_person", "smooth_fit", "track",
 ]  # fmt: skip

@@ -13,8 +13,9 @@ from ..body import landmark_points, pose_vertices, with_level
 from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
 from ..body.posing import matrix_to_axis_angle
 from ..types import Camera, HeadModel, Progress, SMPLXFit, no_progress
+from .faces import choose_face, faces_in
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
-from .landmarks import detect_faces, face_landmarks, largest_face
+from .landmarks import detect_faces, face_landmarks
 from .solver import ExpressionPrior, Priors, Solution, solve
 
 SCHEME, NUM_POINTS = "mediapipe478", 478
@@ -40,9 +41,11 @@ def track(
     model: HeadModel,
     fps: float = 25.0,
     focal: float | None = None,  # pixels; None estimates it from the picture's size
+    face: str = "largest",  # which one where there are several, see FACES
+    mask: Tensor | None = None,  # [F, H, W] or [1, H, W] 0..1: only a face whose middle it covers counts
     progress: Progress = no_progress,
 ) -> SMPLXFit:
-    """Track the largest face of a picture or clip.
+    """Track one face of a picture or clip.
 
     Frames without a face are marked invalid and follow their neighbours.
 
@@ -51,22 +54,31 @@ def track(
     """
     if images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"The pictures have shape {list(images.shape)}, expected [frames, height, width, 3].")
-    landmarks = detect_landmarks(images, progress)
+    landmarks = detect_landmarks(images, face, mask, progress)
     return fit_landmarks(landmarks, images.shape[1:3], model, fps, focal)
 
 
 def detect_landmarks(
     images: Tensor,  # [F, H, W, 3] 0..1
+    face: str = "largest",
+    mask: Tensor | None = None,  # [F, H, W] or [1, H, W] 0..1
     progress: Progress = no_progress,
 ) -> Tensor:
-    """MediaPipe's points [F, 478, 3] of the largest face: x, y in pixels and confidence 0..1.
+    """MediaPipe's points [F, 478, 3] of one face per picture: x, y in pixels and confidence 0..1.
 
     Iris points (468 and above) have confidence 0: the built-in networks do not give them.
+
+    Raises:
+        ValueError: an unknown choice of face, or a mask of another size.
     """
     parts = []
+    masks = _masks(mask, images)
     for start in range(0, len(images), DETECTION_CHUNK):
         chunk = images[start : start + DETECTION_CHUNK].float()
-        boxes = [largest_face(found) for found in detect_faces(chunk)]
+        found = detect_faces(chunk)
+        if masks is not None:
+            found = [faces_in(faces, masks[start + i]) for i, faces in enumerate(found)]
+        boxes = [choose_face(faces, face) for faces in found]
         points, confidence = face_landmarks(chunk, boxes)
         # a region without a face gets points all the same; its confidence is low
         seen = confidence * (confidence > 0.5)
@@ -74,8 +86,19 @@ def detect_landmarks(
         row[:, : points.shape[1], :2] = points[..., :2]
         row[:, : points.shape[1], 2] = seen[:, None]
         parts.append(row)
-        progress(min(start + DETECTION_CHUNK, len(images)), len(images), None)
+        progress(min(start + DETECTION_CHUNK, len(images)), len(images), chunk[-1])
     return torch.cat(parts)
+
+
+def _masks(mask: Tensor | None, images: Tensor) -> Tensor | None:  # [F, H, W]
+    if mask is None:
+        return None
+    frames, height, width = images.shape[:3]
+    if mask.ndim != 3 or tuple(mask.shape[1:]) != (height, width) or len(mask) not in (1, frames):
+        raise ValueError(
+            f"The mask has the shape {list(mask.shape)}, expected [{frames} or 1, {height}, {width}] like the pictures."
+        )
+    return mask.expand(frames, -1, -1)
 
 
 def fit_landmarks(

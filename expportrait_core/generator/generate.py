@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..types import Progress, RenderedHead, no_progress
-from .demo import PHOTO, PREVIEW, DemoGenerator, load_demo, resize_pictures, unfold_pixels
+from .demo import PHOTO, PREVIEW, DemoConfig, DemoGenerator, load_demo, resize_pictures, unfold_pixels
 from .sampling import euler, flow_sigmas
 
 STEPS = 1  # our choice: an x0 network is at its best from pure noise
@@ -36,7 +36,7 @@ def generate(
     model = model or load_demo()
     _require_convention(maps, model.adapter.config.convention)
     config, device = model.config, maps.normals.device
-    height, width = demo_size(maps.normals.shape[1], maps.normals.shape[2], model)
+    height, width = demo_size(maps.normals.shape[1], maps.normals.shape[2], config)
     model.to(device)
 
     reference = _to_video(maps.reference_normals, height, width)[:, :, 0]
@@ -60,10 +60,10 @@ def generate(
             summed[:, :, part] += x0 * weight.reshape(1, 1, -1, 1, 1)
             weights[part] += weight
             done += 1
-            progress(done, total, _to_pictures(x0[:, :, -1:], config.fold)[0])
+            progress(done, total, to_pictures(x0[:, :, -1:], config.fold)[0])
         return summed / weights.reshape(1, 1, -1, 1, 1)
 
-    return _to_pictures(euler(predict, noise, flow_sigmas(steps)), config.fold)
+    return to_pictures(euler(predict, noise, flow_sigmas(steps)), config.fold)
 
 
 def windows(frames: int, window: int, overlap: int) -> list[tuple[int, int, Tensor]]:
@@ -77,9 +77,9 @@ def windows(frames: int, window: int, overlap: int) -> list[tuple[int, int, Tens
     return [(s, s + window, torch.minimum(ramp, ramp.flip(0))) for s in starts]
 
 
-def demo_size(height: int, width: int, model: DemoGenerator) -> tuple[int, int]:
+def demo_size(height: int, width: int, config: DemoConfig) -> tuple[int, int]:
     """Height and width that the demo works at: the area it was trained on in the maps' shape, in whole tokens."""
-    side, scale = model.adapter.config.pixel_compression, model.config.size / (height * width) ** 0.5
+    side, scale = config.adapter.pixel_compression, config.size / (height * width) ** 0.5
     rounded = [max(side, round(n * scale / side) * side) for n in (height, width)]
     return rounded[0], rounded[1]
 
@@ -112,6 +112,6 @@ def _to_video(pictures: Tensor, height: int, width: int) -> Tensor:
     return (resized * 2 - 1).permute(3, 0, 1, 2)[None].contiguous()
 
 
-def _to_pictures(latents: Tensor, fold: int) -> Tensor:
+def to_pictures(latents: Tensor, fold: int) -> Tensor:
     """[1, C, F, h, w] → [F, H, W, 3] in 0..1."""
     return (unfold_pixels(latents.float(), fold)[0] * 0.5 + 0.5).clamp(0, 1).permute(1, 2, 3, 0).contiguous()

@@ -1,12 +1,15 @@
 """Personalisation: the paper's objective, its optimiser, and the head that comes out.
 
-    head = personalize(model, fit, images, normals=normals)
-    head.save("actor.safetensors")
-    head = load_head("actor.safetensors")
+head = personalize(model, fit, images, normals=normals)
+head.save("actor.safetensors")
+head = load_head("actor.safetensors")
 """
 
 from .io import load_head
 from .personalize import personalize
 from .settings import DRAFT, FINE, STANDARD, PersonalizeSettings
+from .variants import with_portrait, with_strength
 
-__all__ = ["DRAFT", "FINE", "STANDARD", "PersonalizeSettings", "load_head", "personalize"]
+__all__ = [
+    "DRAFT", "FINE", "STANDARD", "PersonalizeSettings", "load_head", "personalize", "with_portrait", "with_strength",
+]  # fmt: skip

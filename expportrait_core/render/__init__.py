@@ -5,15 +5,26 @@
 """
 
 from .backend import Backend, choose_backend
+from .depth import depth_from_picture, depth_picture
 from .interpolate import interpolate, interpolate_reference
 from .mesh import MeshMaps, render_mesh
-from .normals import NORMALS_CONVENTION, MeshTopology, decode_normals, encode_normals, vertex_normals
+from .normals import (
+    CONVENTIONS,
+    NORMALS_CONVENTION,
+    OBJECT_CONVENTION,
+    MeshTopology,
+    decode_normals,
+    encode_normals,
+    from_convention,
+    vertex_normals,
+)
 from .pictures import NormalPictures, PictureDrawer
-from .render import render_normals, stream_normals
+from .render import SPACES, render_normals, stream_normals
 from .visibility import visible_triangles
 
 __all__ = [
-    "NORMALS_CONVENTION", "Backend", "MeshMaps", "MeshTopology", "NormalPictures", "PictureDrawer", "choose_backend",
-    "decode_normals", "encode_normals", "interpolate", "interpolate_reference", "render_mesh", "render_normals",
+    "CONVENTIONS", "NORMALS_CONVENTION", "OBJECT_CONVENTION", "SPACES", "Backend", "MeshMaps", "MeshTopology",
+    "NormalPictures", "PictureDrawer", "choose_backend", "decode_normals", "depth_from_picture", "depth_picture",
+    "encode_normals", "from_convention", "interpolate", "interpolate_reference", "render_mesh", "render_normals",
     "stream_normals", "vertex_normals", "visible_triangles",
 ]  # fmt: skip

@@ -17,6 +17,12 @@ from .normals_numba import area_vectors_numba, area_vectors_numba_backward, fans
 NORMALS_CONVENTION = "camera space, +x right, +y up, +z towards the viewer; n*0.5+0.5; background 0,0,0"
 """Written into every file that depends on it."""
 
+OBJECT_CONVENTION = "head space, +x to the head's left, +y up, +z out of the face; n*0.5+0.5; background 0,0,0"
+"""The same of normals that do not change when the head turns."""
+
+CONVENTIONS = ("y up (OpenGL)", "y down (DirectX)")
+"""How other tools draw normals of camera space; the first is ours."""
+
 DARKEST_NORMAL = 0.366  # length of the encoded (-1, -1, -1)/√3, the unit normal nearest to black: (√3 - 1)/2
 
 
@@ -220,3 +226,21 @@ def decode_normals(
         covered = mask > 0
         picture = picture / torch.where(covered, mask, 1)
     return unit(torch.where(covered, picture * 2 - 1, 0), shortest=NO_DIRECTION)
+
+
+def from_convention(
+    picture: Tensor,  # [..., 3] in 0..1
+    convention: str,  # one of CONVENTIONS
+) -> Tensor:
+    """The same normals as a picture in NORMALS_CONVENTION; black stays black.
+
+    Raises:
+        ValueError: an unknown convention.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(f"The normals' convention is '{convention}', expected one of {', '.join(CONVENTIONS)}.")
+    if convention == CONVENTIONS[0]:
+        return picture
+    red, green, blue = picture.unbind(-1)
+    background = picture.norm(dim=-1) <= 0.5 * DARKEST_NORMAL
+    return torch.stack([red, torch.where(background, green, 1 - green), blue], -1)

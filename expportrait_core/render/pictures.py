@@ -59,6 +59,7 @@ class PictureDrawer:
         vertices: Tensor,  # [F, V, 3] world, metres
         camera: Camera,  # of the F frames
         into: NormalPictures | None = None,  # room of the camera's picture size; made here if not given
+        turns: Tensor | None = None,  # [F, 3, 3] from the world to the normals' space; None: camera space
     ) -> NormalPictures:
         """F pictures: the normals of `render_mesh`, encoded, its mask and its depth.
 
@@ -76,12 +77,12 @@ class PictureDrawer:
             )
         numba = choose_backend(vertices.device, self.backend) == "numba"
         if numba and vertices.dtype == torch.float32 and len(vertices):
-            self._draw_compiled(vertices, camera, into)
+            self._draw_compiled(vertices, camera, into, turns)
         else:
-            self._draw_plainly(vertices, camera, into)
+            self._draw_plainly(vertices, camera, into, turns)
         return into
 
-    def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures) -> None:
+    def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         height, width = camera.image_size
         corners = camera.resized(height * self.supersampling, width * self.supersampling).project(vertices)
         threads = min(len(vertices), num_workers())
@@ -89,18 +90,21 @@ class PictureDrawer:
             self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
             self.picture_size = height, width
         drawable = draw_pictures_numba(
-            vertices, corners, turns_of(camera), self.small_faces, self.topology.fans, (NEAR, FAR_OFF_PICTURE),
-            (into.normals, into.mask, into.depth), self.canvases,
+            vertices, corners, turns_of(camera) if turns is None else turns, self.small_faces, self.topology.fans,
+            (NEAR, FAR_OFF_PICTURE), (into.normals, into.mask, into.depth), self.canvases,
         )  # fmt: skip
         if not all(drawable):  # corners that no triangle uses may be anything, and have drawn nothing
             refuse_undrawable(corners, self.faces)
 
-    def _draw_plainly(self, vertices: Tensor, camera: Camera, into: NormalPictures) -> None:
+    def _draw_plainly(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         # Drawing several frames at once is no faster, and takes their memory at once.
         for i in range(len(vertices)):
             one = slice(i, i + 1)
             maps = render_mesh(
                 vertices[one], self.faces, camera[one], self.supersampling, self.topology, self.backend
             )
-            into.normals[i], into.mask[i] = encode_normals(maps.normals, maps.mask)[0], maps.mask[0]
+            seen = maps.normals
+            if turns is not None:
+                seen = seen @ (turns_of(camera[one]) @ turns[one].transpose(1, 2))[:, None]
+            into.normals[i], into.mask[i] = encode_normals(seen, maps.mask)[0], maps.mask[0]
             into.depth[i] = maps.depth[0]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
-from ..body.posing import pose_head, pose_motion
-from ..types import Camera, HeadMotion, Progress, RenderedHead, no_progress
+from ..body.posing import axis_angle_to_matrix, joint_transforms, pose_head, pose_motion, shaped
+from ..types import HEAD, Camera, HeadMotion, PersonalizedHead, Progress, RenderedHead, no_progress
 from .backend import Backend
-from .normals import NORMALS_CONVENTION
+from .normals import NORMALS_CONVENTION, OBJECT_CONVENTION
 from .pictures import NormalPictures, PictureDrawer
+
+SPACES = {"camera": NORMALS_CONVENTION, "object": OBJECT_CONVENTION}
+"""What the normals are relative to, and the convention that the maps are then in."""
 
 
 @torch.no_grad()
@@ -19,6 +23,7 @@ def render_normals(
     size: int | tuple[int, int] = 512,  # side of a square picture, or height and width, in pixels
     supersampling: int = 2,  # samples along each side of a pixel
     chunk: int = 8,  # frames posed and drawn together
+    space: str = "camera",  # or "object": normals that turn with the head, for looking at or for other tools
     progress: Progress = no_progress,
     backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
 ) -> RenderedHead:
@@ -32,16 +37,21 @@ def render_normals(
         ValueError: a camera's picture has another shape than `size` (it is not cropped or stretched here), or a head
             comes within 1 cm of the camera.
     """
+    if space not in SPACES:
+        raise ValueError(f"space is '{space}', expected one of {', '.join(SPACES)}.")
     driving, portrait, drawer = _prepared(motion, size, supersampling, chunk, backend)
-    head, total = motion.head, motion.num_frames + 1
-    reference = drawer.draw(pose_head(head, motion.portrait_frame), portrait).normals
+    head, own, total = motion.head, motion.head.fit.frames([motion.portrait_frame]), motion.num_frames + 1
+    turns = _to_head(head, own.expression, own.poses) if space == "object" else None
+    reference = drawer.draw(pose_head(head, motion.portrait_frame), portrait, turns=turns).normals
     progress(1, total, reference[0])
     maps = NormalPictures.empty(motion.num_frames, *driving.image_size, reference)
     for start, stop in _chunks(motion.num_frames, chunk):
-        drawer.draw(pose_motion(motion, start, stop), driving[start:stop], maps[start:stop])
+        if space == "object":
+            turns = _to_head(head, motion.expression[start:stop], motion.poses[start:stop])
+        drawer.draw(pose_motion(motion, start, stop), driving[start:stop], maps[start:stop], turns)
         for i in range(start, stop):
             progress(i + 2, total, maps.normals[i])
-    return RenderedHead(maps.normals, reference, maps.mask, maps.depth, NORMALS_CONVENTION, motion.fps)
+    return RenderedHead(maps.normals, reference, maps.mask, maps.depth, SPACES[space], motion.fps)
 
 
 @torch.no_grad()
@@ -81,6 +91,12 @@ def _prepared(
 
 def _chunks(num_frames: int, chunk: int) -> Iterator[tuple[int, int]]:
     return ((start, min(start + chunk, num_frames)) for start in range(0, num_frames, chunk))
+
+
+def _to_head(head: PersonalizedHead, expression: Tensor, poses: Tensor) -> Tensor:
+    """Rotation [F, 3, 3] from the world to the head joint's canonical space."""
+    _, joints = shaped(head.model, head.betas, expression)
+    return joint_transforms(axis_angle_to_matrix(poses), joints, head.model.parents, [HEAD])[:, 0, :3]
 
 
 def _resized(camera: Camera, height: int, width: int, owner: str) -> Camera:

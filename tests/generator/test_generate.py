@@ -42,8 +42,8 @@ def test_video_has_the_models_size_and_the_maps_length():
     video = generate(PHOTO, maps(6), tiny())
     assert video.shape == (6, 16, 16, 3)
     assert 0 <= video.min() <= video.max() <= 1
-    assert demo_size(512, 512, tiny()) == (16, 16)
-    assert demo_size(512, 256, tiny()) == (24, 12)
+    assert demo_size(512, 512, tiny().config) == (16, 16)
+    assert demo_size(512, 256, tiny().config) == (24, 12)
 
 
 def test_same_seed_same_video_and_another_seed_another():

@@ -1,0 +1,68 @@
+"""Files that nodes read and write, always through ComfyUI's own folders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import folder_paths
+
+__all__ = ["fingerprint", "next_file", "register_model_folders", "saved_files", "saved_path", "why_missing"]
+
+MODEL_FOLDERS = {"smplx": {".npz"}, "expportrait": {".safetensors"}}
+OUTPUT = " [output]"  # core's mark for a file of the output folder
+
+
+def register_model_folders() -> None:
+    """models/smplx and models/expportrait, beside whatever extra_model_paths.yaml names."""
+    for name, suffixes in MODEL_FOLDERS.items():
+        folder = os.path.join(folder_paths.models_dir, name)
+        os.makedirs(folder, exist_ok=True)
+        folder_paths.add_model_folder_path(name, folder)
+        folder_paths.folder_names_and_paths[name][1].update(suffixes)
+
+
+def saved_files(*endings: str) -> list[str]:
+    """Files of the input and output folders with one of these endings, as core writes them in a choice."""
+    found = []
+    for folder, mark in ((folder_paths.get_input_directory(), ""), (folder_paths.get_output_directory(), OUTPUT)):
+        names, _ = folder_paths.recursive_search(folder)
+        found += sorted(name.replace(os.sep, "/") + mark for name in names if name.endswith(endings))
+    return found
+
+
+def saved_path(name: str) -> Path:
+    """The file that a choice of `saved_files` stands for.
+
+    Raises:
+        ValueError: it lies outside the input and output folders.
+    """
+    path = Path(folder_paths.get_annotated_filepath(name)).resolve()
+    roots = [Path(root()).resolve() for root in (folder_paths.get_input_directory, folder_paths.get_output_directory)]
+    if not any(path.is_relative_to(root) for root in roots):
+        raise ValueError(f"{name} lies outside ComfyUI's input and output folders. Copy it into the input folder.")
+    return path
+
+
+def why_missing(name: str, what: str) -> str | None:
+    """A sentence if that file is not there, for the node to show before anything runs."""
+    try:
+        path = saved_path(name)
+    except ValueError as error:
+        return str(error)
+    if path.is_file():
+        return None
+    return f"There is no {what} {path.name} in {path.parent}. Choose another file, or press R to refresh the lists."
+
+
+def fingerprint(name: str) -> float:
+    """Changes when the file does, so that the node runs again."""
+    path = saved_path(name)
+    return path.stat().st_mtime if path.is_file() else 0.0
+
+
+def next_file(prefix: str, ending: str) -> tuple[Path, dict[str, str]]:
+    """The next numbered file of the output folder, and how core's history names it."""
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    file = f"{name}_{counter:05}_{ending}"
+    return Path(folder) / file, {"filename": file, "subfolder": subfolder, "type": "output"}

@@ -1,0 +1,201 @@
+"""From pictures, clips and files to fits: Load Head Model, Load SMPL-X Fit, Track Head, Save SMPL-X Fit."""
+
+from __future__ import annotations
+
+import folder_paths
+from comfy_api.latest import io
+
+from .. import expportrait_core as core
+from . import files
+from .running import NodeProgress, frames_of
+from .sockets import HeadModel, ModelFit, SmplxFit, clip_input, declare
+
+DEFAULT_HEAD = "default head (CC0)"
+DEMO_PERFORMANCE = "demo performance (built-in)"
+# The core's own lists: naming them here keeps the core's imports out of the server's start. A test compares them.
+FACES = ["largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost"]
+GAPS = ["interpolate", "previous"]
+
+
+class LoadHeadModel(io.ComfyNode):
+    """The built-in head, or a SMPL-X file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            node_id="ExpPortraitLoadHeadModel",
+            display_name="Load Head Model",
+            category="ExpPortrait/model",
+            description="The 3D head that is fitted to people: the built-in one, or your own SMPL-X file.",
+            search_aliases=["SMPL-X", "FLAME", "body model"],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=[DEFAULT_HEAD, *folder_paths.get_filename_list("smplx")],
+                    default=DEFAULT_HEAD,
+                    tooltip="The built-in head, or a SMPL-X file that you put into the folder models/smplx.",
+                ),
+                io.Int.Input(
+                    "upsampling_level",
+                    default=1,
+                    min=0,
+                    max=2,
+                    tooltip="How fine the surface is: 0 is coarse, 1 quick, 2 shows wrinkles best and takes longest.",
+                ),
+            ],
+            outputs=[HeadModel.Output("head_model", display_name="head model")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, model: str) -> bool | str:
+        if model == DEFAULT_HEAD or folder_paths.get_full_path("smplx", model):
+            return True
+        return f"There is no head model {model} in models/smplx. Put the file there, or choose the default head."
+
+    @classmethod
+    def execute(cls, model: str, upsampling_level: int) -> io.NodeOutput:
+        source = "default" if model == DEFAULT_HEAD else folder_paths.get_full_path_or_raise("smplx", model)
+        return io.NodeOutput(core.load_head_model(source, upsampling_level))
+
+
+class LoadSMPLXFit(io.ComfyNode):
+    """A performance from a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            node_id="ExpPortraitLoadSMPLXFit",
+            display_name="Load SMPL-X Fit",
+            category="ExpPortrait/fit",
+            description="Reads a tracked performance, or the built-in one, to drive a head with.",
+            search_aliases=["driving", "motion", "performance"],
+            inputs=[
+                HeadModel.Input("head_model", tooltip="The head model that the fit was made with."),
+                io.Combo.Input(
+                    "file",
+                    options=[DEMO_PERFORMANCE, *files.saved_files(".npz")],
+                    default=DEMO_PERFORMANCE,
+                    tooltip="A fit file of the input or output folder, or the built-in performance.",
+                ),
+            ],
+            outputs=[
+                SmplxFit.Output("fit", display_name="fit"),
+                io.Int.Output("frame_count", display_name="frame count"),
+                io.Float.Output("fps", display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        return file == DEMO_PERFORMANCE or files.why_missing(file, "fit file") or True
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: object) -> float:
+        return 0.0 if file == DEMO_PERFORMANCE else files.fingerprint(file)
+
+    @classmethod
+    def execute(cls, head_model, file: str) -> io.NodeOutput:
+        from ..expportrait_core.demo import PERFORMANCE
+
+        fit = core.load_fit(PERFORMANCE if file == DEMO_PERFORMANCE else files.saved_path(file), head_model)
+        return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
+
+
+class TrackHead(io.ComfyNode):
+    """A fit from a picture or a clip."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            node_id="ExpPortraitTrackHead",
+            display_name="Track Head",
+            category="ExpPortrait/fit",
+            description="Finds a face in a picture or clip, and the head model's shape, pose and expression in it.",
+            search_aliases=["face tracking", "landmarks", "motion capture"],
+            inputs=[
+                HeadModel.Input("head_model", tooltip="The 3D head that is fitted to the face."),
+                clip_input("images", "The picture or clip with the face."),
+                io.Mask.Input("mask", optional=True, tooltip="Only a face whose middle is white here counts."),
+                io.Float.Input(
+                    "fps",
+                    default=25.0,
+                    min=1.0,
+                    max=240.0,
+                    step=0.01,
+                    tooltip="Frames per second of the pictures; a video brings its own.",
+                ),
+                io.Combo.Input(
+                    "face", options=FACES, default="largest", tooltip="Which face to take if there are several."
+                ),
+                io.Combo.Input(
+                    "missing_frames",
+                    options=GAPS,
+                    default="interpolate",
+                    tooltip="What frames without a face show: the way between their neighbours, or the frame before.",
+                ),
+                io.Float.Input(
+                    "smoothing",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How much the motion is smoothed: 0 keeps every blink, 1 leaves only slow movement.",
+                ),
+                io.Float.Input(
+                    "focal",
+                    default=0.0,
+                    min=0.0,
+                    max=100000.0,
+                    step=1.0,
+                    tooltip="The camera's focal length in pixels; 0 guesses it from the picture's size.",
+                ),
+            ],
+            outputs=[
+                SmplxFit.Output("fit", display_name="fit"),
+                io.Image.Output("overlay", display_name="overlay"),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, head_model, images, fps: float, face: str, missing_frames: str, smoothing: float, focal: float, mask=None
+    ) -> io.NodeOutput:
+        from ..expportrait_core.fit import fill_gaps, smooth_fit
+        from ..expportrait_core.reports import fit_overlay
+
+        pictures, fps = frames_of(images, fps)
+        fit = core.track(pictures, head_model, fps, focal or None, face, mask, progress=NodeProgress())
+        fit = fill_gaps(smooth_fit(fit, smoothing), missing_frames)
+        overlay = fit_overlay(pictures, fit, head_model, progress=NodeProgress())
+        return io.NodeOutput(ModelFit(fit, head_model), overlay)
+
+
+class SaveSMPLXFit(io.ComfyNode):
+    """A fit to a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            node_id="ExpPortraitSaveSMPLXFit",
+            display_name="Save SMPL-X Fit",
+            category="ExpPortrait/fit",
+            description="Writes a fit into the output folder, where Load SMPL-X Fit finds it.",
+            inputs=[
+                SmplxFit.Input("fit", tooltip="The fit to keep."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="expportrait/fit",
+                    tooltip="Folder and beginning of the file's name inside the output folder.",
+                ),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, fit: ModelFit, filename_prefix: str) -> io.NodeOutput:
+        from ..expportrait_core.fit import save_fit
+
+        path, entry = files.next_file(filename_prefix, ".npz")
+        save_fit(fit.fit, path)
+        return io.NodeOutput(ui={"files": [entry]})

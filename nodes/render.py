@@ -1,0 +1,63 @@
+"""A moving head as pictures: Render Normals."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .. import expportrait_core as core
+from .running import NodeProgress, rest_device, work_device
+from .sockets import HeadMotion, declare
+
+SPACES = ["camera", "object"]  # the core's; a test compares them
+
+
+class RenderNormals(io.ComfyNode):
+    """Driving normals of every frame, and the reference normals of the portrait."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return declare(
+            node_id="ExpPortraitRenderNormals",
+            display_name="Render Normals",
+            category="ExpPortrait/render",
+            description="Draws the moving head as normal maps, and the portrait's own pose as the reference.",
+            search_aliases=["normal map", "depth", "pose video"],
+            inputs=[
+                HeadMotion.Input("motion", tooltip="The head and what moves it."),
+                io.Int.Input(
+                    "width", default=512, min=64, max=4096, step=8, tooltip="Width of the pictures in pixels."
+                ),
+                io.Int.Input(
+                    "height", default=512, min=64, max=4096, step=8, tooltip="Height of the pictures in pixels."
+                ),
+                io.Combo.Input(
+                    "space",
+                    options=SPACES,
+                    default="camera",
+                    tooltip="Whether colours show directions as the camera sees them, which the generators read, or "
+                    "turn with the head.",
+                ),
+                io.Int.Input(
+                    "supersampling",
+                    default=2,
+                    min=1,
+                    max=4,
+                    tooltip="Samples along each side of a pixel: more make smoother edges and take longer.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("normals", display_name="normals"),
+                io.Mask.Output("mask", display_name="mask"),
+                io.Image.Output("depth", display_name="depth"),
+                io.Image.Output("reference_normals", display_name="reference normals"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, motion, width: int, height: int, space: str, supersampling: int) -> io.NodeOutput:
+        from ..expportrait_core.render import depth_picture
+
+        maps = core.render_normals(
+            motion.to(work_device()), (height, width), supersampling, space=space, progress=NodeProgress()
+        ).to(rest_device())
+        return io.NodeOutput(maps.normals, maps.mask, depth_picture(maps.depth), maps.reference_normals)
