@@ -150,3 +150,17 @@ def test_first_valid_frame() -> None:
         _ = a_fit(2, valid=torch.zeros(2, dtype=torch.bool)).first_valid
     with pytest.raises(ValueError, match="expected true or false"):
         a_fit(2, valid=torch.ones(2))
+
+
+def test_a_saved_motion_keeps_its_wrinkles(tmp_path: Path, head_model: HeadModel) -> None:
+    """Whatever computes them when frames are asked for; more frames than are evaluated at once."""
+    frames, head = 11, a_head(head_model)
+    wrinkles = torch.zeros(frames, head_model.num_vertices, 3)
+    wrinkles[:, 40:90] = 0.002 * torch.randn(frames, 50, 3)
+    motion = HeadMotion(head, torch.rand(frames, 100), torch.randn(frames, 55, 3), torch.randn(frames, 3),
+                        a_camera(frames), offsets=lambda start, stop: wrinkles[start:stop])  # fmt: skip
+    path = motion.save(tmp_path / "motion.safetensors")
+    read = HeadMotion.load(path, head=head)
+    assert torch.allclose(read.offsets(3, 9), wrinkles[3:9], atol=4e-6)
+    assert (read.offsets(0, frames)[:, :40] == 0).all()
+    assert same(read, HeadMotion.load(read.save(tmp_path / "again.safetensors"), head=head))
