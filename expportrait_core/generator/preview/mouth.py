@@ -29,6 +29,7 @@ UPPER_REACH = 0.0105  # below the upper lip: bright pixels further down are the 
 # our choices, shares of the picture's side
 STILL, MOVED = 0.0005, 0.005  # lips that moved less show the photo's own mouth; more, only what the plates know
 THINNEST = 0.006  # an opening that shows teeth
+LIP_SHADOW, TEETH_SHADE = 1.3, 0.4  # millimetres below the upper lip; how much of that shade falls on teeth
 DARK = (0.22, 0.075, 0.07)
 TYPICAL_SKIN = (0.78, 0.60, 0.51)  # in white light: tells the photo's light from its skin
 
@@ -42,6 +43,7 @@ class Plate:
     paint: np.ndarray  # [h, w, 4] colour and alpha
     to_photo: np.ndarray  # [3, 3] texels to the photo's pixels
     own: np.ndarray | None  # [H, W] 0..1 where the photo shows it
+    depth_shade: float = 1.0  # how much of the shade of the mouth's depth falls on it
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,16 @@ def make_mouth(
     if rows is not None:
         colour, edge = tooth_colour(photo, rows), tooth_edge(rows[0], to_photo)
 
-    def plate(corners: np.ndarray, joint: int, paint: np.ndarray, own: np.ndarray | None) -> Plate:
-        return Plate(corners, joint, paint, homography(corners, joint, moves, camera), own)
+    def plate(corners: np.ndarray, joint: int, paint: np.ndarray, own: np.ndarray | None, shade: float) -> Plate:
+        return Plate(corners, joint, paint, homography(corners, joint, moves, camera), own, shade)
+
+    own_upper, own_lower = (None, None) if rows is None else rows
 
     return Mouth(
         plates=(
-            plate(plate_corners(lips, TONGUE_BEHIND), lower, paint_tongue(light), None),
-            plate(teeth_corners, lower, paint_row(Paint.lower(), light, colour), None if rows is None else rows[1]),
-            plate(teeth_corners, upper, paint_row(Paint.upper(edge), light, colour), None if rows is None else rows[0]),
+            plate(plate_corners(lips, TONGUE_BEHIND), lower, paint_tongue(light), None, 1),
+            plate(teeth_corners, lower, paint_row(Paint.lower(), light, colour), own_lower, TEETH_SHADE),
+            plate(teeth_corners, upper, paint_row(Paint.upper(edge), light, colour), own_upper, TEETH_SHADE),
         ),
         lips=vertices,
         dark=np.array(DARK, np.float32) * light,
@@ -185,7 +189,8 @@ def draw_mouth(
     for plate in mouth.plates:
         to_frame = shift @ homography(plate.corners, plate.joint, moves, camera)
         paint = warp(plate.paint, to_frame, size, cv2.BORDER_CONSTANT)
-        front, alpha = paint[..., :3] * shade, paint[..., 3]
+        # teeth stand close behind the lips, where most of the light still comes
+        front, alpha = paint[..., :3] * (1 - plate.depth_shade * (1 - shade)), paint[..., 3]
         if plate.own is not None:
             back = to_frame @ np.linalg.inv(plate.to_photo)
             own = warp(plate.own, back, size, cv2.BORDER_CONSTANT)
@@ -202,7 +207,7 @@ def draw_mouth(
 
 def shading(opening: np.ndarray, millimetre: float) -> np.ndarray:
     """[h, w] how much light comes in: little under the upper lip and at the corners."""
-    deviation = max(2.2 * millimetre, 0.8)
+    deviation = max(LIP_SHADOW * millimetre, 0.8)
     open_above = cv2.GaussianBlur(opening, (0, 0), deviation, borderType=cv2.BORDER_CONSTANT)
     open_above = cv2.warpAffine(open_above, np.float32([[1, 0, 0], [0, 1, 0.6 * deviation]]), opening.shape[::-1])
     return 0.42 + 0.58 * smoothstep(open_above, 0.10, 0.95)

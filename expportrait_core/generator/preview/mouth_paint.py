@@ -13,6 +13,7 @@ from .pyramid import smoothstep
 TOOTH, GUM, TONGUE = (0.90, 0.85, 0.77), (0.62, 0.33, 0.31), (0.62, 0.32, 0.31)
 ARCH = 26.0  # half width of the dental arch
 SOFT = 0.35  # of edges
+GAP = 0.13  # how much darker it is between two teeth
 # width and height of each tooth, from the middle
 UPPER_SIZES = ((8.4, 10.2), (6.6, 8.8), (7.6, 9.8), (6.9, 8.2), (6.6, 7.6), (10.0, 7.0))
 LOWER_SIZES = ((5.3, 8.6), (5.8, 8.8), (6.8, 9.6), (6.9, 8.2), (7.0, 7.6), (10.0, 7.0))
@@ -67,7 +68,7 @@ def paint_row(row: Paint, light: np.ndarray, colour: np.ndarray | None) -> np.nd
     facing = np.sqrt(np.clip(1 - (x / ARCH) ** 2, 0, 1))
 
     tooth = np.array(TOOTH, np.float32) * light if colour is None else colour
-    shade = (1 - 0.10 * across**2) * (1 - 0.30 * smoothstep(np.abs(across), 0.8, 1.0))
+    shade = (1 - 0.10 * across**2) * (1 - GAP * smoothstep(np.abs(across), 0.75, 1.0))
     shade = shade * (0.90 + 0.10 * smoothstep(outward, 0, 3))
     painted = tooth * shade[..., None]
     painted = painted + (np.array(GUM, np.float32) * light - painted) * gum[..., None]
