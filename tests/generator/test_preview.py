@@ -20,6 +20,7 @@ from expportrait_core.generator.preview.light import Light
 from expportrait_core.generator.preview.matte import separate
 from expportrait_core.generator.preview.pyramid import push_pull
 from expportrait_core.generator.preview.skeleton import joint_moves
+from expportrait_core.generator.preview.surface import Ears, back_of_head, template
 from expportrait_core.media import read_picture
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadMotion, PersonalizedHead, SMPLXFit
 
@@ -281,6 +282,18 @@ def test_a_turned_face_has_no_holes(portrait, yaw: int) -> None:
     oval = np.stack([mesh_point(motion, 0, k) for k in (10, 338, 284, 454, 361, 397, 152, 172, 132, 234, 54, 109)])
     face = cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), cv2.convexHull(oval.round().astype(np.int32)), 1) > 0
     assert (alpha[0].numpy()[face] > 0.95).mean() > 0.995
+
+
+def test_the_bare_skull_is_not_turned_into_view(portrait) -> None:
+    """Behind the hair's outline the mesh shows no colour of its own; on face, chin and neck it does."""
+    model = portrait[1].model
+    points = template(model, Ears.of(model))
+    behind = back_of_head(model, points)
+    centred = points - model.joint_template[HEAD].numpy()
+    crown = (centred[:, 1] > 0.03) & (centred[:, 2] < 0)
+    assert crown.any() and behind[crown].min() > 0.9
+    assert behind[centred[:, 2] > 0.06].max() < 0.05  # the face lies from about 6 cm before the joint
+    assert behind[centred[:, 1] < -0.03].max() == 0
 
 
 def test_no_step_at_the_neck(portrait) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...body import regions, upsample
 from ...body.regions import edges_of
 from ...render import MeshTopology, interpolate, vertex_normals, visible_triangles
-from ...types import Camera, HeadModel
+from ...types import HEAD, Camera, HeadModel
 from .matte import Matte
 from .pyramid import distance_to, smoothstep
 
@@ -34,6 +34,8 @@ FILL_METRIC = (1.0, 1.6, 0.8)  # weights of the axes in the distance to the vert
 FILL_NEIGHBOURS, FILL_SPREAD = 16, 0.008  # so many vertices, those within about so many metres of the nearest
 FILL_ROUNDS = 30
 FILL_TRUST = 0.2  # how well a vertex must be seen to colour others
+SKULL_CENTRE, SKULL_FROM = 0.08, (-0.03, 0.0)  # metres above the head joint; the skull's middle, and where it begins
+SKULL_BEHIND = (0.35, 0.15)  # cosine of the angle to straight ahead, seen from the skull's middle
 MIRROR_ERROR = 0.004  # metres between a vertex and its mirror image
 
 
@@ -185,12 +187,22 @@ def make_surface(
     spread = Nearest.on(template(model, ears), topology.faces.numpy(), skin)
     # what lies behind the outline is as much person as the outline itself, where the mesh may be wider than the head
     fill = np.concatenate([spread(colours[:, :3], seen), spread(colours[:, 3:], visible, held=0.0)], 1)
-    fill[:, 3] = smoothstep(fill[:, 3], 0.15, 0.4)
+    fill[:, 3] = smoothstep(fill[:, 3], 0.15, 0.4) * (1 - back_of_head(model, template(model, ears)))
     mirror = mirrored(template(model, ears), skin, seen, np.stack([x, y], 1), colours[:, :3], spread)
     return Surface(
         topology.faces, topology, kinds, vertices, normals, corners, extent(corners, topology), shown, ids, depth,
         torch.from_numpy(seen.astype(np.float32)), torch.from_numpy(fill), mirror,
     )  # fmt: skip
+
+
+def back_of_head(model: HeadModel, points: np.ndarray) -> np.ndarray:
+    """[Vs] 0..1 the skull behind the face. A bare skull that turns out from behind the photo's hair looks like a cap:
+    there the hair, which moves with the head, is the better outline. `points` [Vs, 3] is the average head.
+    """
+    centred = points - model.joint_template[HEAD].numpy()
+    outward = centred - np.array([0, SKULL_CENTRE, 0])
+    forward = outward[:, 2] / np.maximum(np.linalg.norm(outward, axis=1), 1e-6)
+    return smoothstep(centred[:, 1], *SKULL_FROM) * smoothstep(forward, *SKULL_BEHIND)
 
 
 def template(model: HeadModel, ears: Ears) -> np.ndarray:
