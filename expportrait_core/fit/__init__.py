@@ -1,7 +1,8 @@
 """Step 1: from pictures, clips and files to an `SMPLXFit`."""
 
 from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
-from .fit_file import load_fit, save_fit
+from .fit_file import save_fit
+from .formats import load_fit
 from .landmarks import FaceBox, detect_faces, face_landmarks, largest_face, segment_person
 from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, track
 
