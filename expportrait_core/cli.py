@@ -56,7 +56,7 @@ def _demo(options: argparse.Namespace, steps: Steps) -> None:
 def _fit_inspect(options: argparse.Namespace, steps: Steps) -> None:
     from .fit import load_fit
 
-    fit = load_fit(options.fit)
+    fit = load_fit(options.fit, person=options.person)
     height, width = fit.image_size
     _say(f"{options.fit.name}: {fit.num_frames} frames at {fit.fps:g} per second, pictures of {width}×{height}")
     _say(f"head model: {fit.model_id}, {len(fit.betas)} shape values")
@@ -68,7 +68,7 @@ def _fit_inspect(options: argparse.Namespace, steps: Steps) -> None:
 def _fit_convert(options: argparse.Namespace, steps: Steps) -> None:
     from .fit import load_fit, save_fit
 
-    _say(save_fit(load_fit(options.fit), options.output))
+    _say(save_fit(load_fit(options.fit, person=options.person), options.output))
 
 
 def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
@@ -206,10 +206,10 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser("fit", help="inspect, convert or track a person's shape and motion")
     of_fit = fit.add_subparsers(dest="fit_command", required=True, metavar="COMMAND")
-    inspect = _add(of_fit, "inspect", _fit_inspect, "say what a fit file holds")
-    inspect.add_argument("fit", type=Path, help="fit file")
+    inspect = _add(of_fit, "inspect", _fit_inspect, "say what a fit holds, of this project or of any known tracker")
+    _fit_argument(inspect)
     convert = _add(of_fit, "convert", _fit_convert, "write a fit in this project's own format")
-    convert.add_argument("fit", type=Path, help="fit file")
+    _fit_argument(convert)
     convert.add_argument("output", type=Path, help="fit file to write (.npz)")
     track = _add(of_fit, "track", _fit_track, "find the person in a picture or clip", model=True)
     track.add_argument("images", type=Path, help="picture or clip")
@@ -268,6 +268,11 @@ def _add(commands, name: str, run, text: str, model: bool = False, size: bool = 
     if size:
         parser.add_argument("--size", type=int, default=512, help="side of the pictures (default: %(default)s)")
     return parser
+
+
+def _fit_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("fit", type=Path, help="fit file, or the file or folder that a tracker wrote")
+    parser.add_argument("--person", type=int, help="which one of several (default: the one in most frames)")
 
 
 def _head_argument(parser: argparse.ArgumentParser) -> None:

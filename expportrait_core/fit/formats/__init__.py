@@ -82,13 +82,15 @@ def load_fit(
     """
     path = Path(path)
     options = Options(person, camera, image_size, fps, mirror, legacy10)
-    fit = SMPLXFit.load(path) if path.suffix == ".safetensors" and path.is_file() else _read(path, options)
+    fit = _read(path, options)
     return fit if head_model is None else _for_head(fit, head_model)
 
 
 def _read(path: Path, options: Options) -> SMPLXFit:
     name = path.name or str(path)
     try:
+        if path.suffix == ".safetensors" and path.is_file():
+            return SMPLXFit.load(path)
         source = open_source(path)
         reader = _recognise(source)
         log.info("%s: %s", name, reader.name)

@@ -97,6 +97,8 @@ def read_torch(path: Path) -> Any:
     Raises:
         ValueError: damaged, or it holds what `torch.load(weights_only=True)` refuses.
     """
+    if not hasattr(torch.serialization, "safe_globals"):
+        raise ValueError(f"{path.name} can only be read safely with torch 2.6 or newer, this is {torch.__version__}.")
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             return _as_arrays(torch.load(path, map_location="cpu", weights_only=True))
