@@ -7,7 +7,6 @@ Facts about the files were read from the writers' source; each reader names the 
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -97,8 +96,7 @@ def _read(path: Path, options: Options) -> SMPLXFit:
         return reader.read(source, options)
     except ValueError:
         raise
-    except (KeyError, IndexError, TypeError, AttributeError, ArithmeticError, OSError, MemoryError, RecursionError,
-            RuntimeError, EOFError, zipfile.BadZipFile) as error:  # fmt: skip
+    except Exception as error:
         # what a reader did not foresee in a damaged file is still the file's fault, and a sentence for the user
         raise ValueError(
             f"{name} cannot be read ({type(error).__name__}: {error}). It is damaged or not complete; copy it again "

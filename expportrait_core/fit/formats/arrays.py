@@ -65,8 +65,9 @@ def _read_array(file: BinaryIO, size: int, what: str) -> np.ndarray:
     header = file.read(min(int.from_bytes(length_bytes, "little"), 1 << 16))
     try:
         shape, fortran, dtype = _header(start[6:8] + length_bytes + header)
-    except ValueError as error:
-        raise ValueError(f"{what} has a damaged header ({error}). Copy the file again.") from error
+    except Exception as error:  # numpy's parser of headers raises what Python's own tokenizer does
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{what} has a damaged header ({reason}). Copy the file again.") from error
     if dtype.hasobject:
         raise ValueError(
             f"{what} is an array of Python objects, which could run a program when it is read. Save it as numbers."

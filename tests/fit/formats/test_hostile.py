@@ -236,6 +236,32 @@ def test_damaged_files(case: str, tmp_path: Path) -> None:
             sentence)  # fmt: skip
 
 
+WRITERS = {
+    "smplerx": files.write_smplerx, "exavatar": files.write_exavatar, "vhap": files.write_vhap_export,
+    "frames": lambda p: files.write_frames(p, "pixel3dmm"), "ehm": files.write_ehm, "emica": files.write_emica,
+    "smplifyx": files.write_smplifyx, "delta": files.write_delta, "lhm": files.write_lhm,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_random_damage_is_always_a_sentence(name: str, tmp_path: Path) -> None:
+    WRITERS[name](tmp_path / "clip")
+    paths = sorted(path for path in (tmp_path / "clip").rglob("*") if path.is_file())
+    rng = np.random.default_rng(len(name))
+    for _ in range(20):
+        path = paths[rng.integers(len(paths))]
+        whole = path.read_bytes()
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), 4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged[: rng.integers(len(whole) // 2, len(whole) + 1)])
+        try:
+            load_fit(tmp_path / "clip")  # a changed value may go unnoticed
+        except ValueError as error:
+            assert "\n" not in str(error)
+        path.write_bytes(whole)
+
+
 # --------------------------------------------------------------------------------------------------- mixed and unknown
 
 
