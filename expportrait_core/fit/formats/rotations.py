@@ -41,11 +41,6 @@ def from_euler(
     return Rotation.from_euler(order, angles.astype(np.float64)).as_rotvec() if len(angles) else np.zeros((0, 3))
 
 
-def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """Axis-angle [F, 3] of the rotation `inner` followed by `outer`, both [F, 3] axis-angle."""
-    return (Rotation.from_rotvec(outer) * Rotation.from_rotvec(inner)).as_rotvec()
-
-
 def to_matrix(
     vectors: np.ndarray,  # [..., 3]
 ) -> np.ndarray:
