@@ -66,9 +66,11 @@ def _fit_inspect(options: argparse.Namespace, steps: Steps) -> None:
 
 
 def _fit_convert(options: argparse.Namespace, steps: Steps) -> None:
+    from .body import load_head_model
     from .fit import load_fit, save_fit
 
-    _say(save_fit(load_fit(options.fit, person=options.person), options.output))
+    head, body = (path and load_head_model(path) for path in (options.head_model, options.body_model))
+    _say(save_fit(load_fit(options.fit, head, options.person, body_model=body), options.output))
 
 
 def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
@@ -210,6 +212,8 @@ def _parser() -> argparse.ArgumentParser:
     _fit_argument(inspect)
     convert = _add(of_fit, "convert", _fit_convert, "write a fit in this project's own format")
     _fit_argument(convert)
+    convert.add_argument("--head-model", help="check or convert the expressions for it: 'default', or a SMPL-X file")
+    convert.add_argument("--body-model", help="your SMPL-X file whose expressions the fit has, to convert them")
     convert.add_argument("output", type=Path, help="fit file to write (.npz)")
     track = _add(of_fit, "track", _fit_track, "find the person in a picture or clip", model=True)
     track.add_argument("images", type=Path, help="picture or clip")

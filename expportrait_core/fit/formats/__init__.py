@@ -60,6 +60,7 @@ def load_fit(
     fps: float | None = None,
     mirror: bool = False,
     legacy10: bool = False,
+    body_model: HeadModel | None = None,
 ) -> SMPLXFit:
     """Read a fit: this package's own (`.npz`, or `.safetensors` from `SMPLXFit.save`), or a tracker's file or folder.
 
@@ -74,6 +75,8 @@ def load_fit(
         fps: frames per second, where the file does not say it or is wrong.
         mirror: swap left and right of an ARKit recording.
         legacy10: ten expression values of SMPLer-X or SMPLify-X are those of SMPL-X's old 10 + 10 file.
+        body_model: the user's own SMPL-X model (`load_head_model` of that file): where the fit's expressions are its
+            and not the head model's, they are converted, and what could not be expressed is logged.
 
     Raises:
         ValueError: no such file, no known format, damaged, without frames, or of another expression space than the
@@ -82,7 +85,7 @@ def load_fit(
     path = Path(path)
     options = Options(person, camera, image_size, fps, mirror, legacy10)
     fit = _read(path, options)
-    return fit if head_model is None else _for_head(fit, head_model)
+    return fit if head_model is None else _for_head(fit, head_model, body_model)
 
 
 def _read(path: Path, options: Options) -> SMPLXFit:
@@ -126,12 +129,22 @@ def _recognise(source: Source) -> Reader:
     )
 
 
-def _for_head(fit: SMPLXFit, head_model: HeadModel) -> SMPLXFit:
+def _for_head(fit: SMPLXFit, head_model: HeadModel, body_model: HeadModel | None) -> SMPLXFit:
     """The fit for this head, or a sentence why not."""
     if not fit.expression.any() and fit.expression_space != head_model.expression_space:
         # trackers of bodies see no face, and a neutral face is neutral in every space
         fit = fit.replace(expression=fit.expression[:, :0], expression_space=head_model.expression_space)
         fit = fit.replace(expression=fit.expression.new_zeros(fit.num_frames, head_model.expression_basis.shape[2]))
+    if fit.expression_space != head_model.expression_space and body_model is not None:
+        from .expression import convert_expression  # scipy's interpolation takes a while to import
+
+        return convert_expression(fit, body_model, head_model)[0]
+    if fit.expression_space != head_model.expression_space and fit.expression_space.startswith("smplx"):
+        raise ValueError(
+            f"The fit's expressions are in the space '{fit.expression_space}', the head model "
+            f"'{head_model.model_id}' has '{head_model.expression_space}'. Track the clip with this head model, or "
+            f"load the head model that the fit was made with, or give your own SMPL-X file as `body_model` to convert."
+        )
     fit.require_space(head_model)
     if fit.model_id == "smplx" and head_model.expression_space.startswith("smplx"):
         fit = fit.replace(model_id=head_model.model_id)  # trackers do not write which file of SMPL-X they used
