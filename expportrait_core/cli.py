@@ -75,7 +75,7 @@ def _demo(options: argparse.Namespace, steps: Steps) -> None:
 def _fit_inspect(options: argparse.Namespace, steps: Steps) -> None:
     from .fit import load_fit
 
-    fit = load_fit(options.fit)
+    fit = load_fit(options.fit, person=options.person)
     height, width = fit.image_size
     _say(f"{options.fit.name}: {fit.num_frames} frames at {fit.fps:g} per second, pictures of {width}×{height}")
     _say(f"head model: {fit.model_id}, {len(fit.betas)} shape values")
@@ -85,9 +85,11 @@ def _fit_inspect(options: argparse.Namespace, steps: Steps) -> None:
 
 
 def _fit_convert(options: argparse.Namespace, steps: Steps) -> None:
+    from .body import load_head_model
     from .fit import load_fit, save_fit
 
-    _say(save_fit(load_fit(options.fit), options.output))
+    head, body = (path and load_head_model(path) for path in (options.head_model, options.body_model))
+    _say(save_fit(load_fit(options.fit, head, options.person, body_model=body), options.output))
 
 
 def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
@@ -228,10 +230,12 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser("fit", help="inspect, convert or track a person's shape and motion")
     of_fit = fit.add_subparsers(dest="fit_command", required=True, metavar="COMMAND")
-    inspect = _add(of_fit, "inspect", _fit_inspect, "say what a fit file holds")
-    inspect.add_argument("fit", type=Path, help="fit file")
+    inspect = _add(of_fit, "inspect", _fit_inspect, "say what a fit holds, of this project or of any known tracker")
+    _fit_argument(inspect)
     convert = _add(of_fit, "convert", _fit_convert, "write a fit in this project's own format")
-    convert.add_argument("fit", type=Path, help="fit file")
+    _fit_argument(convert)
+    convert.add_argument("--head-model", help="check or convert the expressions for it: 'default', or a SMPL-X file")
+    convert.add_argument("--body-model", help="your SMPL-X file whose expressions the fit has, to convert them")
     convert.add_argument("output", type=Path, help="fit file to write (.npz)")
     track = _add(of_fit, "track", _fit_track, "find the person in a picture or clip", model=True)
     track.add_argument("images", type=Path, help="picture or clip")
@@ -298,6 +302,11 @@ def _side(text: str) -> int:
     if not text.isdecimal() or not 64 <= int(text) <= 8192:
         raise argparse.ArgumentTypeError(f"found '{text}', expected 64 to 8192 pixels")
     return int(text)
+
+
+def _fit_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("fit", type=Path, help="fit file, or the file or folder that a tracker wrote")
+    parser.add_argument("--person", type=int, help="which one of several (default: the one in most frames)")
 
 
 def _head_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""One loader for the default head and for the user's own SMPL-X `.npz` files."""
+"""One loader for the default head and for the user's own SMPL-X files, `.npz` or `.pkl`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from ..portable import open_npz
 from ..types import NECK, NUM_JOINTS, HeadModel, LandmarkEmbedding, Upsampling
 from . import regions
+from .unpickle import read_pickle
 from .upsampling import build_upsampling
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ def load_head_model(source: str | Path = "default", level: int = 1) -> HeadModel
     """The head and shoulders of a body model, upsampled.
 
     Args:
-        source: "default" for the CC0 head of this package, or the path of a SMPL-X `.npz` file as its authors ship it.
+        source: "default" for the CC0 head of this package, or the path of a SMPL-X `.npz` or `.pkl` file as its authors
+            ship it.
         level: 0 coarse; 1 for speed (facial edges of about 2 mm); 2 where wrinkles are shown (1 mm).
 
     Raises:
@@ -39,12 +41,12 @@ def load_head_model(source: str | Path = "default", level: int = 1) -> HeadModel
     if str(source) in DEFAULT_NAMES:
         return _from_arrays(_read_npz(DEFAULT_HEAD), "default-head", level)
     path = Path(source)
-    arrays = _read_npz(path)
+    arrays = _read_pkl(path) if path.suffix.lower() == ".pkl" and path.is_file() else _read_npz(path)
     model = _from_arrays(arrays, path.stem, level)
     if str(arrays.get("model_id", "")) != "default-head":
         from .smplx_reference import check_posing  # its licence is not ours: only where a real SMPL-X file is in play
 
-        check_posing(path, model)
+        check_posing(path.name, arrays, model)
     return model
 
 
@@ -63,18 +65,32 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path.name} is not a readable head model ({error}). Expected the SMPL-X .npz file without Python objects."
         ) from error
+    _require_keys(arrays, found, path.name)
+    return arrays
+
+
+def _read_pkl(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a model in the pickle form, in which some are chumpy objects and the regressor is sparse."""
+    content = read_pickle(path)
+    found = [str(key) for key in content] if isinstance(content, dict) else [f"a {type(content).__name__}"]
+    wanted = {key: np.asarray(content[key]) for key in (*REQUIRED, *_OPTIONAL) if key in found}
+    arrays = {key: value for key, value in wanted.items() if value.dtype.kind in "biuf"}
+    _require_keys(arrays, found, path.name)
+    return arrays
+
+
+def _require_keys(arrays: dict[str, np.ndarray], found: list[str], name: str) -> None:
     missing = [key for key in REQUIRED if key not in arrays]
     if missing:
         raise ValueError(
-            f"{path.name} is no SMPL-X file: it lacks {', '.join(missing)} and holds {', '.join(sorted(found)[:12])}. "
+            f"{name} is no SMPL-X file: it lacks {', '.join(missing)} and holds {', '.join(sorted(found)[:12])}. "
             f"Give SMPLX_NEUTRAL.npz, SMPLX_MALE.npz or SMPLX_FEMALE.npz, or use 'default'."
         )
-    return arrays
 
 
 _OPTIONAL = (
     "parts", "facial_weight", "expression_names", "expression_space", "model_id", "licence",
-    "lmk_faces_idx", "lmk_bary_coords",
+    "lmk_faces_idx", "lmk_bary_coords", "hands_componentsl", "hands_componentsr", "hands_meanl", "hands_meanr",
 )  # fmt: skip
 
 

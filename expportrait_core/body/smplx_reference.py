@@ -6,13 +6,13 @@ import contextlib
 import io
 import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..portable import open_npz
 from ..types import JAW, LEFT_EYE, RIGHT_EYE, HeadModel
 from .posing import pose_vertices
 
@@ -21,7 +21,7 @@ TOLERANCE_METRES = 1e-5
 
 
 def smplx_vertices(
-    path: Path,
+    arrays: Mapping[str, np.ndarray],  # of the model's file
     betas: Tensor,  # [B]
     expression: Tensor,  # [F, E]
     poses: Tensor,  # [F, 55, 3]
@@ -29,8 +29,10 @@ def smplx_vertices(
 ) -> Tensor:
     """Vertices [F, N, 3] of the whole body as the package `smplx` poses them; an ImportError where it is missing.
 
+    `smplx` loads pickles unrestricted, so it is never shown the user's file, but one of the arrays that were read.
+
     Raises:
-        ValueError: `smplx` misses something in the file.
+        ValueError: `smplx` misses something among the arrays.
     """
     import smplx.body_models
 
@@ -40,14 +42,15 @@ def smplx_vertices(
     try:
         # it prints warnings
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            plain = Path(folder) / "SMPLX.npz"
+            np.savez(plain, **arrays)
             body = smplx.body_models.SMPLX(
-                str(plain_copy(path, Path(folder))), num_betas=len(betas),
-                num_expression_coeffs=expression.shape[1], use_pca=False, flat_hand_mean=True,
-                batch_size=len(poses), use_face_contour=False,
+                str(plain), num_betas=len(betas), num_expression_coeffs=expression.shape[1], use_pca=False,
+                flat_hand_mean=True, batch_size=len(poses), use_face_contour=False,
             )  # fmt: skip
     except (AttributeError, KeyError) as error:
         raise ValueError(
-            f"The package smplx cannot pose {path.name}: {error}. Give the .npz file as the authors of SMPL-X ship it."
+            f"The package smplx cannot pose this model: {error}. Give the file as the authors of SMPL-X ship it."
         ) from error
     finally:
         smplx.body_models.VERTEX_IDS["smplx"] = known
@@ -61,21 +64,7 @@ def smplx_vertices(
     return output.vertices
 
 
-def plain_copy(path: Path, folder: Path) -> Path:
-    """The file's plain arrays in a file of their own. `smplx` loads pickles unrestricted, so it is never shown one.
-
-    The authors' files hold two Python dictionaries (part2num, joint2num), which posing does not need.
-    """
-    plain = {}
-    with open_npz(path) as file:
-        for name in file.files:
-            with contextlib.suppress(ValueError):  # Python objects
-                plain[name] = file[name]
-    np.savez(folder / path.name, **plain)
-    return folder / path.name
-
-
-def check_posing(path: Path, model: HeadModel) -> float | None:
+def check_posing(name: str, arrays: Mapping[str, np.ndarray], model: HeadModel) -> float | None:
     """Pose one random frame with `smplx` and with ours, log and return the largest distance in metres.
 
     Returns None, with a log line, where `smplx` is not installed.
@@ -89,9 +78,9 @@ def check_posing(path: Path, model: HeadModel) -> float | None:
     poses = 0.2 * torch.randn(1, len(model.parents), 3, generator=generator)
     translation = torch.randn(1, 3, generator=generator)
     try:
-        reference = smplx_vertices(path, betas, expression, poses, translation)
+        reference = smplx_vertices(arrays, betas, expression, poses, translation)
     except ImportError:
-        log.info("Posing of %s was not checked: install the package smplx to check it.", path.name)
+        log.info("Posing of %s was not checked: install the package smplx to check it.", name)
         return None
     coarse = model.replace(upsampling=model.upsampling.replace(
         level=0, triangles=model.upsampling.triangles[: len(model.template)],
@@ -99,10 +88,10 @@ def check_posing(path: Path, model: HeadModel) -> float | None:
     ))  # fmt: skip
     ours = pose_vertices(coarse, betas, expression, poses, translation)
     distance = float((ours - reference[:, model.source_vertices]).norm(dim=-1).max())
-    log.info("Posing of %s agrees with smplx within %.1e m.", path.name, distance)
+    log.info("Posing of %s agrees with smplx within %.1e m.", name, distance)
     if distance > TOLERANCE_METRES:
         raise ValueError(
-            f"Our posing of {path.name} differs from smplx by {distance:.1e} m, expected at most {TOLERANCE_METRES} m. "
+            f"Our posing of {name} differs from smplx by {distance:.1e} m, expected at most {TOLERANCE_METRES} m. "
             f"The file is not in SMPL-X layout, or uses a part of it that this release does not know."
         )
     return distance

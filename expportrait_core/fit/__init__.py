@@ -3,7 +3,8 @@
 from .colour import match_colours
 from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
 from .faces import FACES, choose_face, faces_in
-from .fit_file import load_fit, save_fit
+from .fit_file import save_fit
+from .formats import load_fit
 from .landmarks import FaceBox, detect_faces, face_landmarks, largest_face, segment_person
 from .smoothing import GAPS, fill_gaps, smooth_fit
 from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, track

@@ -7,15 +7,19 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..portable import open_npz, write_npz
-from ..types import NUM_JOINTS, Camera, HeadModel, SMPLXFit
+from ..types import NUM_JOINTS, Camera, SMPLXFit
+
+if TYPE_CHECKING:
+    from .formats.build import Options
+    from .formats.source import Source
 
 FORMAT, VERSION = "expportrait.fit", 1
 REQUIRED = ("betas", "expressions", "poses", "trans", "K", "w2c", "image_size", "fps", "expression_space", "model_id",
@@ -51,32 +55,23 @@ def save_fit(fit: SMPLXFit, path: str | Path) -> Path:
     return write_npz(path, named)
 
 
-def load_fit(path: str | Path, model: HeadModel | None = None) -> SMPLXFit:
-    """Read a fit that this package wrote (`.npz`, or `.safetensors` from `SMPLXFit.save`).
+def recognise(source: Source) -> bool:
+    """This format, or what was meant to be it: a file with its keys, but perhaps not all."""
+    return source.kind == "npz" and ("format" in source.keys or source.has("K", "w2c", "expression_space"))
 
-    Args:
-        model: the head model that the fit is going to move; its expression space is checked at once.
 
-    Raises:
-        ValueError: no such file, not a fit, damaged, without frames, or of another expression space than the model.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no fit file {path}. Give an .npz file that save_fit or `expportrait fit` wrote.")
-    fit = SMPLXFit.load(path) if path.suffix == ".safetensors" else _from_arrays(_read(path), path.name)
-    if model is not None:
-        fit.require_space(model)
-    return fit
+def read(source: Source, options: Options) -> SMPLXFit:
+    """Read an `.npz` in this form. Raises ValueError where it is damaged, of a newer version or has no frames."""
+    return _from_arrays(_read(source.path), source.path.name)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with open_npz(path) as file:
             return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy lets through what zip, zlib and Python's tokenizer raise
         raise ValueError(
-            f"{path.name} cannot be read as a fit ({error}). Expected an .npz of plain arrays; files of other trackers "
-            f"and files with Python objects are not read by this release."
+            f"{path.name} cannot be read as a fit ({error}). Expected an .npz of plain arrays, without Python objects."
         ) from error
 
 

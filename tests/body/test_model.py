@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from expportrait_core.body import build_default_head, landmark_points, load_head_model, regions
 from expportrait_core.body.model import DEFAULT_HEAD
 from expportrait_core.portable import write_npz
 from expportrait_core.types import JAW, LEFT_EYE, RIGHT_EYE, HeadModel
+
+from .smplx_file import write_random_smplx
 
 
 def test_default_head_has_what_the_pack_promises(coarse_head: HeadModel) -> None:
@@ -114,3 +121,70 @@ def test_wrong_files_get_a_sentence(content: object, sentence: str, tmp_path: Pa
 def test_a_level_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="level is 3"):
         load_head_model("default", level=3)
+
+
+# ------------------------------------------------------------------------------------------------- the pickle form
+
+
+class Held:
+    """Stands for a chumpy object: pickles itself under chumpy's name, with the array in `x`."""
+
+    __module__ = "chumpy.ch"
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+
+
+@pytest.fixture
+def pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A SMPL-X file in both forms: `.npz`, and `.pkl` with chumpy objects and a sparse regressor as Python 2 wrote."""
+    plain = write_random_smplx(tmp_path / "SMPLX_NEUTRAL.npz")
+    with np.load(plain) as file:
+        content: dict = dict(file)
+    content |= {key: Held(content[key]) for key in ("shapedirs", "v_template")}
+    content["J_regressor"] = sparse.csc_matrix(content["J_regressor"])
+    content["joint2num"] = {"pelvis": 0}
+    with monkeypatch.context() as patch:
+        module = types.ModuleType("chumpy.ch")
+        module.Held = Held
+        patch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))
+        patch.setitem(sys.modules, "chumpy.ch", module)
+        (tmp_path / "SMPLX_NEUTRAL.pkl").write_bytes(pickle.dumps(content, protocol=2))
+    return plain, tmp_path / "SMPLX_NEUTRAL.pkl"
+
+
+def test_pickled_model_is_the_same_model(pickled: tuple[Path, Path]) -> None:
+    from_npz, from_pickle = (load_head_model(path, level=0) for path in pickled)
+    for name in ("template", "shape_basis", "expression_basis", "joint_template", "pose_basis", "skin_weights"):
+        assert torch.equal(getattr(from_npz, name), getattr(from_pickle, name)), name
+    assert (from_pickle.model_id, from_pickle.expression_space) == ("SMPLX_NEUTRAL", "smplx100")
+
+
+class Runs:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_model_files_run_nothing(pickled: tuple[Path, Path], tmp_path: Path) -> None:
+    plain, marker = pickled[0], tmp_path / "ran"
+    hostile = tmp_path / "SMPLX_MALE.pkl"
+    hostile.write_bytes(pickle.dumps({"v_template": Runs(marker)}))
+    with pytest.raises(ValueError, match=r"SMPLX_MALE\.pkl asks for"):
+        load_head_model(hostile, level=0)
+    # an array that we do not need, but that smplx would unpickle along with the others
+    with np.load(plain) as file:
+        np.savez(tmp_path / "SMPLX_FEMALE.npz", joint2num=np.array([Runs(marker)], dtype=object), **file)
+    assert load_head_model(tmp_path / "SMPLX_FEMALE.npz", level=0).model_id == "SMPLX_FEMALE"
+    assert not marker.exists()
+
+
+def test_pickles_of_other_models_get_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "FLAME.pkl").write_bytes(pickle.dumps({"v_template": np.zeros((5, 3)), "f": np.zeros((2, 3), int)}))
+    with pytest.raises(ValueError, match=r"FLAME\.pkl is no SMPL-X file: it lacks shapedirs"):
+        load_head_model(tmp_path / "FLAME.pkl", level=0)
+    (tmp_path / "list.pkl").write_bytes(pickle.dumps([1]))
+    with pytest.raises(ValueError, match="holds a list"):
+        load_head_model(tmp_path / "list.pkl", level=0)

@@ -1,0 +1,151 @@
+"""Reading what trackers write: one file a tracker, all behind `load_fit`, which tells them apart by their content.
+
+Facts about the files were read from the writers' source; each reader names the commit. A reader has two functions:
+`recognise(source)` looks at keys and names, `read(source, options)` makes the fit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ...types import Camera, HeadModel, SMPLXFit
+from .. import fit_file
+from . import (
+    arkit,
+    beat2,
+    delta,
+    ehm,
+    emica,
+    exavatar,
+    gvhmr,
+    lhm,
+    metrical,
+    pixel3dmm,
+    smplerx,
+    smplifyx,
+    vhap,
+)
+from .build import Options
+from .source import Source, open_source
+
+
+class Reader(NamedTuple):
+    """How one format is told from the others, and read."""
+
+    name: str
+    looks_like: str
+    recognise: Callable[[Source], bool]
+    read: Callable[[Source, Options], SMPLXFit]
+
+
+_TRACKERS = (arkit, beat2, smplerx, exavatar, vhap, pixel3dmm, metrical, ehm, emica, smplifyx, delta, lhm, gvhmr)
+READERS = (
+    Reader("this package's own", "an .npz that save_fit wrote", fit_file.recognise, fit_file.read),
+    *(Reader(module.NAME, module.LOOKS_LIKE, module.recognise, module.read) for module in _TRACKERS),
+)
+
+log = logging.getLogger(__name__)
+
+
+def load_fit(
+    path: str | Path,
+    head_model: HeadModel | None = None,
+    person: int | None = None,
+    *,
+    camera: Camera | None = None,
+    image_size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    mirror: bool = False,
+    legacy10: bool = False,
+    body_model: HeadModel | None = None,
+) -> SMPLXFit:
+    """Read a fit: this package's own (`.npz`, or `.safetensors` from `SMPLXFit.save`), or a tracker's file or folder.
+
+    The format is recognised from the content. Cameras become OpenCV's in pixels of the full picture wherever the file
+    says enough, rotations axis-angle; expressions keep their numbers and say in `expression_space` which they are.
+
+    Args:
+        head_model: the head model that the fit is going to move; its expression space is checked at once.
+        person: which one, where a file has several; None takes the one in most frames.
+        camera: for files without one (BEAT2, ARKit), or instead of the file's.
+        image_size: height and width of the full picture, where the file does not say it.
+        fps: frames per second, where the file does not say it or is wrong.
+        mirror: swap left and right of an ARKit recording.
+        legacy10: ten expression values of SMPLer-X or SMPLify-X are those of SMPL-X's old 10 + 10 file.
+        body_model: the user's own SMPL-X model (`load_head_model` of that file): where the fit's expressions are its
+            and not the head model's, they are converted, and what could not be expressed is logged.
+
+    Raises:
+        ValueError: no such file, no known format, damaged, without frames, or of another expression space than the
+            head model.
+    """
+    path = Path(path)
+    options = Options(person, camera, image_size, fps, mirror, legacy10)
+    fit = _read(path, options)
+    return fit if head_model is None else _for_head(fit, head_model, body_model)
+
+
+def _read(path: Path, options: Options) -> SMPLXFit:
+    name = path.name or str(path)
+    try:
+        if path.suffix == ".safetensors" and path.is_file():
+            return SMPLXFit.load(path)
+        source = open_source(path)
+        reader = _recognise(source)
+        log.info("%s: %s", name, reader.name)
+        return reader.read(source, options)
+    except ValueError:
+        raise
+    except Exception as error:
+        # what a reader did not foresee in a damaged file is still the file's fault, and a sentence for the user
+        raise ValueError(
+            f"{name} cannot be read ({type(error).__name__}: {error}). It is damaged or not complete; copy it again "
+            f"from its source."
+        ) from error
+
+
+def _recognise(source: Source) -> Reader:
+    found = [reader for reader in READERS if reader.recognise(source)]
+    if len(found) == 1:
+        return found[0]
+    name = source.path.name or str(source.path)
+    if found:
+        raise ValueError(
+            f"{name} is mixed: it holds files of {' and of '.join(reader.name for reader in found)}. Give the folder "
+            f"of one of them."
+        )
+    if source.kind == "folder":
+        inside = [*source.files[:8], *(f"{folder}/" for folder in source.folders[:8])]
+        holds = ", ".join(inside) or "nothing but pictures, or nothing at all"
+    else:
+        holds = ", ".join(source.keys[:16]) + (", …" if len(source.keys) > 16 else "")
+    known = "; ".join(f"{reader.name} ({reader.looks_like})" for reader in READERS)
+    raise ValueError(
+        f"{name} cannot be read as a fit: it holds {holds}. Formats known: {known}. Track the clip here, or convert "
+        f"the file to the arrays that fit/fit_file.py names."
+    )
+
+
+def _for_head(fit: SMPLXFit, head_model: HeadModel, body_model: HeadModel | None) -> SMPLXFit:
+    """The fit for this head, or a sentence why not."""
+    if not fit.expression.any() and fit.expression_space != head_model.expression_space:
+        # trackers of bodies see no face, and a neutral face is neutral in every space
+        fit = fit.replace(expression=fit.expression[:, :0], expression_space=head_model.expression_space)
+        fit = fit.replace(expression=fit.expression.new_zeros(fit.num_frames, head_model.expression_basis.shape[2]))
+    if fit.expression_space != head_model.expression_space and body_model is not None:
+        from .expression import convert_expression  # scipy's interpolation takes a while to import
+
+        return convert_expression(fit, body_model, head_model)[0]
+    if fit.expression_space != head_model.expression_space and fit.expression_space.startswith("smplx"):
+        raise ValueError(
+            f"The fit's expressions are in the space '{fit.expression_space}', the head model "
+            f"'{head_model.model_id}' has '{head_model.expression_space}'. Track the clip with this head model, or "
+            f"load the head model that the fit was made with, or give your own SMPL-X file as `body_model` to convert."
+        )
+    fit.require_space(head_model)
+    if fit.model_id == "smplx" and head_model.expression_space.startswith("smplx"):
+        fit = fit.replace(model_id=head_model.model_id)  # trackers do not write which file of SMPL-X they used
+    return fit

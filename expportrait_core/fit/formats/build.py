@@ -1,0 +1,125 @@
+"""From a tracker's arrays to an `SMPLXFit`: what every reader ends with."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, Camera, SMPLXFit
+
+log = logging.getLogger(__name__)
+
+PARTS = {  # joints of a body that trackers write together
+    "global_orient": slice(0, 1), "body_pose": slice(1, 22), "neck": slice(NECK, NECK + 1),
+    "head": slice(HEAD, HEAD + 1), "jaw": slice(JAW, JAW + 1),
+    "left_eye": slice(LEFT_EYE, LEFT_EYE + 1), "right_eye": slice(RIGHT_EYE, RIGHT_EYE + 1),
+    "left_hand": slice(25, 40), "right_hand": slice(40, 55),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user knows and the file does not say."""
+
+    person: int | None = None  # of several; None is the one in most frames
+    camera: Camera | None = None  # for files without one: of every frame, or one for all
+    image_size: tuple[int, int] | None = None  # height, width of the full picture, where the file does not say it
+    fps: float | None = None
+    mirror: bool = False  # swap left and right of an ARKit recording
+    legacy10: bool = False  # ten expression values are those of SMPL-X's old 10 + 10 file
+
+
+def poses(num_frames: int, **parts: np.ndarray) -> np.ndarray:
+    """[F, 55, 3] from parts by the names of `PARTS`, each [F, ...] axis-angle; the rest stays at zero."""
+    full = np.zeros((num_frames, NUM_JOINTS, 3))
+    for name, value in parts.items():
+        joints = PARTS[name]
+        full[:, joints] = value.reshape(num_frames, joints.stop - joints.start, 3)
+    return full
+
+
+def build(
+    betas: np.ndarray,  # [B], or [F, B] of which the mean is taken: one person has one shape
+    expression: np.ndarray,  # [F, E]
+    space: str,
+    full_pose: np.ndarray,  # [F, 55, 3]
+    translation: np.ndarray,  # [F, 3]
+    camera: Camera | None,  # None only where there are no frames
+    model_id: str,
+    fps: float,
+    frame_ids: Any = None,
+    valid: np.ndarray | None = None,
+) -> SMPLXFit:
+    """The fit; its own class checks shapes, NaN and zero frames."""
+    if len(expression) == 0:
+        raise ValueError("The fit has no frames. Track the clip again, or choose another file.")
+    betas = np.asarray(betas, np.float64)
+    if betas.ndim == 2:
+        betas = betas.mean(0) if len(betas) else betas.reshape(-1)
+    return SMPLXFit(
+        betas=_floats(betas),
+        expression=_floats(expression),
+        poses=_floats(full_pose),
+        translation=_floats(translation),
+        camera=camera,
+        expression_space=space,
+        model_id=model_id,
+        fps=float(fps),
+        valid=None if valid is None else torch.from_numpy(np.asarray(valid, bool)),
+        frame_ids=None if frame_ids is None else torch.as_tensor(list(frame_ids), dtype=torch.int64),
+    )
+
+
+def neutral_expression(name: str, num_frames: int) -> np.ndarray:
+    """[F, 10] zeros for trackers of bodies that see no face: neutral is zero in every space."""
+    log.warning("%s holds no expressions: the face stays neutral. Use it for the motion of head and body.", name)
+    return np.zeros((num_frames, 10))
+
+
+def ten_expressions(options: Options, name: str) -> str:
+    """The space of ten SMPL-X expressions: the new file's first ten are not the old file's ten."""
+    if options.legacy10:
+        return "smplx10"
+    log.warning("%s does not say which SMPL-X file its 10 expressions are of: the first ten of the 100 are taken. "
+                "Where they are those of the old 10 + 10 file, read it with `legacy10`.", name)  # fmt: skip
+    return "smplx100"
+
+
+def sides(image_size: tuple[int, int] | None, fallback: tuple[float, float], name: str) -> tuple[int, int]:
+    """The user's picture size, or one that is good enough to look at: (height, width)."""
+    if image_size is not None:
+        return image_size
+    size = max(round(fallback[0]), 1), max(round(fallback[1]), 1)
+    log.warning("%s does not say how large its pictures are: %d×%d (width×height) is assumed. Projection does not "
+                "depend on it; give `image_size` to be exact.", name, size[1], size[0])  # fmt: skip
+    return size
+
+
+def given_camera(options: Options, num_frames: int) -> Camera | None:
+    """The user's camera for `num_frames` frames."""
+    camera = options.camera
+    if camera is None or len(camera) == num_frames:
+        return camera
+    if len(camera) != 1:
+        raise ValueError(f"The given camera has {len(camera)} frames, the fit {num_frames}. Give one, or as many.")
+    return camera.repeat(num_frames)
+
+
+def exactly(value: np.ndarray, what: str, *shape: int | None) -> np.ndarray:
+    """The array, after checking its shape; None stands for any size."""
+    if value.ndim != len(shape) or any(s is not None and s != n for s, n in zip(shape, value.shape, strict=False)):
+        expected = ", ".join("any" if s is None else str(s) for s in shape)
+        raise ValueError(
+            f"{what} has shape {list(value.shape)}, expected [{expected}]. The file is damaged or mixed from two clips."
+        )
+    if not np.isfinite(value).all():
+        raise ValueError(f"{what} holds NaN or infinite values. Track the clip again.")
+    return value.astype(np.float64)
+
+
+def _floats(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -1,0 +1,121 @@
+"""Cameras as trackers write them, all to OpenCV: K in pixels of the full picture and world-to-camera in metres.
+
+Pixels count from the corner: the centre of the first pixel is (0.5, 0.5). Each function is one convention.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ...types import Camera
+
+FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL looks along -z with y up
+FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])  # PyTorch3D looks along +z with x left and y up
+FAR = 50.0  # metres to a camera that stands for an orthographic one: 0.1 m of depth change 0.2 % of size. Our choice
+FOCAL_OF_SIDE = 1.5  # of cameras that nobody knows; the tracker's choice too
+FACE_HEIGHT = 0.27  # metres of a SMPL-X face above its origin, for cameras that nobody knows
+
+
+def intrinsics(
+    focal: np.ndarray,  # [F] or [F, 2] pixels
+    centre: np.ndarray,  # [F, 2] pixels
+) -> np.ndarray:
+    """K [F, 3, 3]."""
+    focal, centre = np.asarray(focal, np.float64), np.asarray(centre, np.float64)
+    matrices = np.zeros((len(centre), 3, 3))
+    matrices[:, 0, 0], matrices[:, 1, 1] = (focal, focal) if focal.ndim == 1 else focal.T
+    matrices[:, :2, 2], matrices[:, 2, 2] = centre, 1.0
+    return matrices
+
+
+def extrinsics(
+    rotation: np.ndarray,  # [F, 3, 3]
+    translation: np.ndarray,  # [F, 3]
+) -> np.ndarray:
+    """4×4 matrices [F, 4, 4]: x' = R·x + t."""
+    matrices = np.tile(np.eye(4), (len(rotation), 1, 1))
+    matrices[:, :3, :3], matrices[:, :3, 3] = rotation, translation
+    return matrices
+
+
+def opencv(k: np.ndarray, world_to_camera: np.ndarray, image_size: tuple[int, int]) -> Camera:
+    """A camera that is OpenCV's already. K [F, 3, 3], w2c [F, 4, 4], image size (height, width)."""
+    if not (np.isfinite(k).all() and np.isfinite(world_to_camera).all()):
+        raise ValueError("The camera holds NaN or infinite values. Track the clip again.")
+    if len(k) and (np.minimum(k[:, 0, 0], k[:, 1, 1]) <= 0).any():
+        raise ValueError("The camera has a focal length of zero or less. Track the clip again.")
+    height, width = (int(side) for side in image_size)
+    return Camera(_floats(k), _floats(world_to_camera), (height, width))
+
+
+def opengl(k: np.ndarray, world_to_camera: np.ndarray, image_size: tuple[int, int]) -> Camera:
+    """From OpenGL's world-to-camera: the camera looks along -z, y is up. K is in pixels with y down."""
+    return opencv(k, FLIP_YZ @ world_to_camera, image_size)
+
+
+def pytorch3d(
+    rotation: np.ndarray,  # [F, 3, 3] as x_view = R·x + T; PyTorch3D itself stores the transpose
+    translation: np.ndarray,  # [F, 3]
+    focal: np.ndarray,  # [F] in NDC: 1 is half of the shorter side
+    image_size: tuple[int, int],
+) -> Camera:
+    """From PyTorch3D's view (x left, y up, z forward) with the principal point in the middle."""
+    height, width = image_size
+    half = min(height, width) / 2
+    centre = np.tile([width / 2, height / 2], (len(focal), 1))
+    return opencv(intrinsics(focal * half, centre), FLIP_XY @ extrinsics(rotation, translation), image_size)
+
+
+def orthographic(
+    scale: np.ndarray,  # [F] half picture sides per metre
+    shift: np.ndarray,  # [F, 2] metres, added to x and y before scaling
+    side: int,  # pixels of the square picture
+    y_up: bool,  # False where the pose already turned the head upside down into the picture's axes
+) -> Camera:
+    """From (s, tx, ty) of weak-perspective trackers: a camera so far away that depth does not matter."""
+    frames = len(scale)
+    if (scale <= 0).any():
+        raise ValueError("The orthographic camera has a scale of zero or less. Track the clip again.")
+    focal = scale * side / 2 * FAR
+    moved = np.concatenate([shift, np.zeros((frames, 1))], 1)
+    view = np.diag([1.0, -1.0, -1.0]) if y_up else np.eye(3)
+    translation = moved @ view.T + [0, 0, FAR]
+    k = intrinsics(focal, np.full((frames, 2), side / 2))
+    return opencv(k, extrinsics(np.tile(view, (frames, 1, 1)), translation), (side, side))
+
+
+def from_crop(
+    camera: Camera,
+    to_full: np.ndarray,  # [F, 3, 3] homogeneous, pixels of the crop to pixels of the full picture
+    image_size: tuple[int, int],
+) -> Camera:
+    """The same camera in the full picture. A crop that was turned becomes a turned camera."""
+    k = to_full @ camera.intrinsics.numpy().astype(np.float64)
+    w2c = camera.world_to_camera.numpy().astype(np.float64)
+    if np.abs(k[:, 1, 0]).max(initial=0) > 1e-6 * np.abs(k[:, 0, 0]).max(initial=1):
+        # K = (in-plane part)·rest: a turn about the optical axis moves from the pixels into the extrinsics
+        angle = np.arctan2(k[:, 1, 0], k[:, 0, 0])
+        turn = np.tile(np.eye(4), (len(k), 1, 1))
+        turn[:, 0, 0], turn[:, 0, 1] = np.cos(angle), -np.sin(angle)
+        turn[:, 1, 0], turn[:, 1, 1] = np.sin(angle), np.cos(angle)
+        k, w2c = k @ np.linalg.inv(turn[:, :3, :3]), turn @ w2c
+    return opencv(k, w2c, image_size)
+
+
+def frontal(
+    frames: int,
+    target: np.ndarray,  # [3] metres, world: what it looks at
+    image_size: tuple[int, int],
+    distance: float = 1.2,
+) -> Camera:
+    """Where the file has none: a camera that stands in front of the face and looks along -z."""
+    height, width = image_size
+    k = intrinsics(np.full(frames, FOCAL_OF_SIDE * max(image_size)), np.tile([width / 2, height / 2], (frames, 1)))
+    w2c = np.tile(np.eye(4), (frames, 1, 1))
+    w2c[:, :3, 3] = -np.asarray(target) - [0, 0, distance]
+    return opengl(k, w2c, image_size)
+
+
+def _floats(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

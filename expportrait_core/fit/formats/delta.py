@@ -1,0 +1,51 @@
+"""DELTA's tracker: `{subject}_f{frame:06}_param.pkl`, SMPL-X with 55 rotation matrices a frame.
+
+The orthographic camera's axes are the picture's (x right, y down): the body's own rotation already turns it over. It is
+that of the square picture that DELTA resized its input to, whose side is not written.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ...body.unpickle import read_pickle
+from ...types import SMPLXFit
+from . import cameras
+from .build import Options, build, given_camera
+from .frames import Frame, numbered, read_all, stack
+from .rotations import from_matrix
+from .source import Source
+
+NAME = "DELTA"
+LOOKS_LIKE = "a folder of person_f000000_param.pkl"
+PATTERN = r".*_f(\d+)_param\.pkl"
+KEYS = {"shape", "full_pose", "cam", "exp"}
+SIDE = 512
+FPS = 25.0
+
+
+def recognise(source: Source) -> bool:
+    if source.kind == "folder":
+        return any(re.fullmatch(PATTERN, name) for name in source.files)
+    return source.kind == "pickle" and set(source.keys) >= KEYS
+
+
+def read(source: Source, options: Options) -> SMPLXFit:
+    if source.kind == "folder":
+        frames = numbered(source.path, source.files, PATTERN)
+        contents = read_all(frames, read_pickle)
+    else:
+        match = re.fullmatch(PATTERN, source.path.name)
+        frames, contents = [Frame(int(match[1]) if match else 0, source.path)], [source.content]
+    count = len(frames)
+    full_pose = from_matrix(stack(contents, frames, "full_pose", 55, 3, 3))
+    cam = stack(contents, frames, "cam", 3)
+    side = max(options.image_size) if options.image_size else SIDE
+    camera = given_camera(options, count) or cameras.orthographic(cam[:, 0], cam[:, 1:], side, y_up=False)
+    betas, values = np.asarray(contents[0].get("shape", ())).size, np.asarray(contents[0].get("exp", ())).size
+    return build(
+        stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), f"smplx{values}", full_pose,
+        np.zeros((count, 3)), camera, "smplx", options.fps or FPS, [frame.number for frame in frames],
+    )  # fmt: skip

@@ -1,0 +1,120 @@
+"""Numbered frames: which there are, who is in them, and their values as one array over time."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One file of one frame."""
+
+    number: int
+    path: Path
+
+
+def numbered(folder: Path, names: Iterable[str], pattern: str) -> list[Frame]:
+    """The names that match `pattern` (its first group is the number), in the order of their numbers.
+
+    Raises:
+        ValueError: none matches, or two files are the same frame.
+    """
+    return in_order(folder, [(int(m[1]), m[0]) for m in map(re.compile(pattern).fullmatch, names) if m])
+
+
+def in_order(folder: Path, found: Iterable[tuple[int, str]]) -> list[Frame]:
+    """Frames by number. Gaps keep the frames that exist, and are logged."""
+    frames = sorted((Frame(number, folder / name) for number, name in found), key=lambda frame: frame.number)
+    if not frames:
+        raise ValueError(f"{folder.name} has no frames. Track the clip again, or choose another folder.")
+    for before, after in zip(frames, frames[1:]):
+        if before.number == after.number:
+            raise ValueError(
+                f"{before.path.name} and {after.path.name} are both frame {after.number}: {folder.name} is mixed from "
+                f"two clips. Give each its own folder."
+            )
+    warn_gaps(folder.name, [frame.number for frame in frames])
+    return frames
+
+
+def warn_gaps(name: str, numbers: Sequence[int]) -> None:
+    missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+    if missing > 0:
+        first = next(a for a, b in zip(numbers, numbers[1:]) if b != a + 1) + 1
+        log.warning("%s lacks %d of its frames, the first is %d. The others keep their numbers.", name, missing, first)
+
+
+def read_all(frames: Sequence[Frame], read: Callable[[Path], Any]) -> list[Any]:
+    """The content of every frame, each a dictionary."""
+    contents = [read(frame.path) for frame in frames]
+    for frame, content in zip(frames, contents, strict=True):
+        if not isinstance(content, dict):
+            raise ValueError(f"{frame.path.name} holds a {type(content).__name__}, expected one frame's named values.")
+    return contents
+
+
+def choose_person(people: Sequence[tuple[int, int]], person: int | None, name: str) -> int:
+    """The person to read out of (frame, person) pairs: the given one, or the one in most frames."""
+    counts = Counter(who for _, who in people)
+    if person is None:
+        # of two in equally many frames the first, so that the choice does not depend on the order of files
+        person = min(counts, key=lambda who: (-counts[who], who))
+        if len(counts) > 1:
+            found = ", ".join(f"{who} in {counts[who]}" for who in sorted(counts))
+            log.warning("%s has several people (frames: %s). Person %d is read; choose with `person`.",
+                        name, found, person)  # fmt: skip
+    if person not in counts:
+        raise ValueError(f"{name} has no person {person}. It has {', '.join(map(str, sorted(counts)))}.")
+    return person
+
+
+def stack(
+    contents: Sequence[Any],
+    frames: Sequence[Frame],
+    key: str,  # "flame.exp" is a value within a value
+    *shape: int,  # of one frame; extra axes of length 1 are dropped
+) -> np.ndarray:
+    """[F, *shape] of one value of every frame, in double precision."""
+    rows = np.empty((len(contents), *shape))
+    size = rows[0].size
+    for row, content, frame in zip(rows, contents, frames, strict=True):
+        value = numbers(value_of(content, key, frame.path.name), f"{frame.path.name}: {key}")
+        if value.size != size:
+            raise ValueError(
+                f"{frame.path.name}: {key} has shape {list(value.shape)}, expected {list(shape)}. The file is damaged, "
+                f"or the folder is mixed from two trackers."
+            )
+        row[...] = value.reshape(shape)
+    return rows
+
+
+def value_of(content: Any, key: str, name: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(content, dict) or part not in content:
+            found = ", ".join(map(str, list(content)[:12])) if isinstance(content, dict) else type(content).__name__
+            raise ValueError(
+                f"{name} lacks {key} and holds {found}. The file is damaged, or the folder is mixed from two trackers."
+            )
+        content = content[part]
+    return content
+
+
+def numbers(value: Any, what: str) -> np.ndarray:
+    """Any numeric value as an array of doubles."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return array.astype(np.float64)
+    except (ValueError, TypeError):
+        pass
+    raise ValueError(f"{what} holds something else than numbers. The file is damaged.")

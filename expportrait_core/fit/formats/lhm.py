@@ -1,0 +1,71 @@
+"""LHM (b31e76a): `smplx_params/{frame:05}.json`, counted from 1.
+
+No expressions. The camera is OpenCV's in pixels of the picture that LHM padded on all sides; the padding is taken off.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ...types import Camera, SMPLXFit
+from . import cameras
+from .build import Options, build, given_camera, neutral_expression, poses
+from .frames import Frame, numbered, read_all, stack
+from .source import Source, read_json
+
+NAME = "LHM"
+LOOKS_LIKE = "a folder smplx_params/ of 00001.json with focal and pad_ratio"
+KEYS = {"betas", "root_pose", "body_pose", "focal", "princpt", "img_size_wh"}
+FPS = 30.0
+
+
+def recognise(source: Source) -> bool:
+    if source.kind == "json":
+        return set(source.keys) >= KEYS
+    folder = _folder(source)
+    if folder is None:
+        return False
+    first = read_json(folder.path / next(name for name in folder.files if re.fullmatch(r"\d+\.json", name)))
+    return isinstance(first, dict) and set(first) >= KEYS
+
+
+def read(source: Source, options: Options) -> SMPLXFit:
+    if source.kind == "json":
+        number = int("".join(re.findall(r"\d", source.path.stem)) or 1)
+        frames, contents = [Frame(number, source.path)], [source.content]
+    else:
+        folder = _folder(source)
+        frames = numbered(folder.path, folder.files, r"(\d+)\.json")
+        contents = read_all(frames, read_json)
+    count = len(frames)
+    full_pose = poses(
+        count,
+        global_orient=stack(contents, frames, "root_pose", 3), body_pose=stack(contents, frames, "body_pose", 63),
+        jaw=stack(contents, frames, "jaw_pose", 3),
+        left_eye=stack(contents, frames, "leye_pose", 3), right_eye=stack(contents, frames, "reye_pose", 3),
+        left_hand=stack(contents, frames, "lhand_pose", 45), right_hand=stack(contents, frames, "rhand_pose", 45),
+    )  # fmt: skip
+    return build(
+        stack(contents, frames, "betas", 10), neutral_expression(source.path.name, count), "smplx100", full_pose,
+        stack(contents, frames, "trans", 3), given_camera(options, count) or _camera(frames, contents), "smplx",
+        options.fps or FPS, [frame.number - 1 for frame in frames],
+    )  # fmt: skip
+
+
+def _folder(source: Source) -> Source | None:
+    if source.kind != "folder":
+        return None
+    folder = source.inside("smplx_params") or source
+    return folder if any(re.fullmatch(r"\d+\.json", name) for name in folder.files) else None
+
+
+def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
+    padded = stack(contents, frames, "img_size_wh", 2)
+    ratio = stack(contents, frames, "pad_ratio", 1)
+    picture = np.round(padded / (1 + ratio))
+    centre = stack(contents, frames, "princpt", 2) - (padded - picture) // 2
+    k = cameras.intrinsics(stack(contents, frames, "focal", 2), centre)
+    width, height = picture[0]
+    return cameras.opencv(k, np.tile(np.eye(4), (len(frames), 1, 1)), (int(height), int(width)))

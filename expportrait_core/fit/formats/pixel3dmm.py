@@ -1,0 +1,85 @@
+"""Pixel3DMM (98b5d79): `checkpoint/{frame:05d}.frame`, torch files of FLAME's values and an OpenGL camera.
+
+Rotations of jaw, neck, eyes and head are 6D. The head's vertices are turned by R and moved by t after FLAME has posed
+them: R turns about the origin and not about FLAME's root joint, so it becomes part of the camera, which then goes
+around the head. The camera sees the tracker's square crop; where the crop lay in the source is not in the file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...types import Camera, SMPLXFit
+from . import cameras
+from .arrays import read_torch
+from .build import Options, build, given_camera, poses
+from .frames import Frame, numbered, read_all, stack, value_of
+from .rotations import from_6d
+from .source import Source
+
+NAME = "Pixel3DMM"
+LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with R_rotation_matrix"
+FPS = 25.0
+
+
+def recognise(source: Source) -> bool:
+    first = first_frame(source)
+    return first is not None and "R_rotation_matrix" in first.get("flame", {})
+
+
+def first_frame(source: Source) -> dict | None:
+    """The content of the first `.frame` file, which this tracker and metrical-tracker both write."""
+    if source.kind == "torch":
+        content = source.content
+    else:
+        folder = frames_folder(source)
+        if folder is None:
+            return None
+        content = read_torch(folder.path / next(name for name in folder.files if name.endswith(".frame")))
+    return content if isinstance(content, dict) and isinstance(content.get("flame"), dict) else None
+
+
+def frames_folder(source: Source) -> Source | None:
+    folder = source.inside("checkpoint") or source
+    return folder if any(name.endswith(".frame") for name in folder.files) else None
+
+
+def read_frames(source: Source) -> tuple[list[Frame], list[dict]]:
+    if source.kind == "torch":
+        return [Frame(int(source.content.get("frame_id", 0)), source.path)], [source.content]
+    folder = frames_folder(source)
+    frames = numbered(folder.path, folder.files, r"(\d+)\.frame")
+    return frames, read_all(frames, read_torch)
+
+
+def read(source: Source, options: Options) -> SMPLXFit:
+    frames, contents = read_frames(source)
+    count = len(frames)
+    eyes = from_6d(stack(contents, frames, "flame.eyes", 2, 6))
+    neck, jaw = (from_6d(stack(contents, frames, key, 6)) for key in ("flame.neck", "flame.jaw"))
+    full_pose = poses(count, neck=neck, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1])
+    shape = np.asarray(value_of(contents[0], "flame.shape", frames[0].path.name))
+    return build(
+        shape.reshape(-1, shape.shape[-1])[0], stack(contents, frames, "flame.exp", 100), "flame100", full_pose,
+        np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents), "flame",
+        options.fps or FPS, [frame.number for frame in frames],
+    )  # fmt: skip
+
+
+def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
+    named = value_of(contents[0], "camera", frames[0].path.name)
+    serial = next((key.removeprefix("R_base_") for key in sorted(named) if key.startswith("R_base_")), None)
+    if serial is None:
+        raise ValueError(f"{frames[0].path.name} has no camera R_base_… in it. Track the clip again.")
+    height, width = stack(contents[:1], frames[:1], "img_size", 2)[0]
+    side = height
+    focal = stack(contents, frames, "camera.fl", 1)[:, 0] * side
+    # the tracker's pixels count from the centre of the first one (hence a half), its x is mirrored about size - 1
+    point = stack(contents, frames, "camera.pp", 2) * (side / 2 + 0.5)
+    centre = point + [side / 2, side / 2 + 1]
+    w2c = cameras.extrinsics(
+        stack(contents, frames, f"camera.R_base_{serial}", 3, 3), stack(contents, frames, f"camera.t_base_{serial}", 3)
+    )
+    rotation = stack(contents, frames, "flame.R_rotation_matrix", 3, 3)
+    w2c = w2c @ cameras.extrinsics(rotation, stack(contents, frames, "flame.t", 3))
+    return cameras.opengl(cameras.intrinsics(focal, centre), w2c, (int(height), int(width)))

@@ -1,0 +1,138 @@
+"""VHAP (4b64ab7): `tracked_flame_params_{epoch}.npz` of a clip, or its export with one `.npz` a frame.
+
+FLAME in its own space. The tracker's camera stands at (0, 0, 1) and is OpenGL's; its focal length is in units of the
+picture's longer side. The export moves head and cameras to the origin and writes camera-to-world matrices, OpenGL too,
+into `transforms.json`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+
+from ...types import Camera, SMPLXFit
+from . import cameras
+from .arrays import read_npz
+from .build import Options, build, exactly, given_camera, poses
+from .frames import Frame, in_order, numbered, numbers, read_all, stack, value_of, warn_gaps
+from .source import Source, open_folder, read_json
+
+NAME = "VHAP"
+LOOKS_LIKE = "tracked_flame_params_30.npz, or a folder with flame_param/00000.npz and transforms.json"
+TRACKED = re.compile(r"tracked_flame_params(?:_(\d+))?\.npz")
+KEYS = ("rotation", "translation", "neck_pose", "jaw_pose", "eyes_pose", "shape", "expr")
+FPS = 25.0
+
+log = logging.getLogger(__name__)
+
+
+def recognise(source: Source) -> bool:
+    if source.kind == "npz":
+        return source.has(*KEYS)
+    return source.kind == "folder" and (_export(source) is not None or any(map(TRACKED.fullmatch, source.files)))
+
+
+def read(source: Source, options: Options) -> SMPLXFit:
+    if source.kind == "folder" and _export(source) is not None:
+        return _read_export(source, options)
+    path = source.path
+    if source.kind == "folder":  # several epochs lie side by side, the last one counts
+        path = path / max(filter(TRACKED.fullmatch, source.files), key=lambda n: int(TRACKED.fullmatch(n)[1] or 0))
+    arrays = read_npz(path, (*KEYS, "focal_length", "image_size", "timestep_id", "n_processed_frames"))
+    name = path.name
+    expression = exactly(arrays["expr"], f"{name}: expr", None, None)
+    count = len(expression)
+    camera = given_camera(options, count) or _tracked_camera(arrays, count, name)
+    return build(
+        exactly(arrays["shape"].reshape(-1), f"{name}: shape", None), expression, f"flame{expression.shape[1]}",
+        _poses(*(exactly(arrays[key], f"{name}: {key}", count, size) for key, size in _SIZES.items())),
+        exactly(arrays["translation"], f"{name}: translation", count, 3), camera, "flame", options.fps or FPS,
+        _numbers_of(arrays, count, name),
+    )  # fmt: skip
+
+
+_SIZES = {"rotation": 3, "neck_pose": 3, "jaw_pose": 3, "eyes_pose": 6}
+
+
+def _poses(rotation: np.ndarray, neck: np.ndarray, jaw: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+    return poses(len(rotation), global_orient=rotation, neck=neck, jaw=jaw, left_eye=eyes[:, :3], right_eye=eyes[:, 3:])
+
+
+def _numbers_of(arrays: dict[str, np.ndarray], count: int, name: str) -> list[int]:
+    """Frame numbers, which the tracker takes from the names of the pictures."""
+    names = [str(n) for n in arrays.get("timestep_id", np.zeros(0, str)).ravel()]
+    if len(names) != count or not all(n.isdigit() for n in names):
+        return list(range(count))
+    numbers_ = [int(n) for n in names]
+    if any(b <= a for a, b in zip(numbers_, numbers_[1:])):
+        raise ValueError(f"{name} has its frames out of order: {', '.join(names[:6])}, … Track the clip again.")
+    if numbers_:
+        warn_gaps(name, numbers_)
+    return numbers_
+
+
+def _tracked_camera(arrays: dict[str, np.ndarray], count: int, name: str) -> Camera:
+    if "focal_length" not in arrays or "image_size" not in arrays:
+        raise ValueError(
+            f"{name} holds no camera, because VHAP was given calibrated ones. Give the folder that "
+            f"`export_as_nerf_dataset` wrote, or a `camera`."
+        )
+    height, width = (int(side) for side in arrays["image_size"].ravel()[:2])
+    focal = arrays["focal_length"].astype(np.float64).reshape(-1) * max(height, width)
+    centre = np.tile([width / 2, height / 2], (count, 1))
+    k = cameras.intrinsics(np.full(count, focal[0]) if len(focal) == 1 else focal[:count], centre)
+    w2c = cameras.extrinsics(np.tile(np.eye(3), (count, 1, 1)), np.tile([0.0, 0, -1], (count, 1)))
+    return cameras.opengl(k, w2c, (height, width))
+
+
+# ---------------------------------------------------------------------------------------------------------- the export
+
+
+def _export(source: Source) -> Source | None:
+    """The folder of the frames, from itself or the one around it."""
+    folder = source.inside("flame_param")
+    return folder if folder and any(re.fullmatch(r"\d+\.npz", name) for name in folder.files) else None
+
+
+def _read_export(source: Source, options: Options) -> SMPLXFit:
+    folder = _export(source)
+    frames = numbered(folder.path, folder.files, r"(\d+)\.npz")
+    contents = read_all(frames, lambda path: read_npz(path, KEYS))
+    count = len(frames)
+    parts = [stack(contents, frames, key, size) for key, size in _SIZES.items()]
+    values = numbers(value_of(contents[0], "expr", frames[0].path.name), "expr").size
+    shape = numbers(value_of(contents[0], "shape", frames[0].path.name), "shape").ravel()
+    camera = given_camera(options, count) or _exported_camera(folder, frames)
+    return build(
+        shape, stack(contents, frames, "expr", values), f"flame{values}", _poses(*parts),
+        stack(contents, frames, "translation", 3), camera, "flame", options.fps or FPS, [f.number for f in frames],
+    )  # fmt: skip
+
+
+def _exported_camera(folder: Source, frames: list[Frame]) -> Camera:
+    outer = open_folder(folder.path.parent)
+    name = next((n for n in ("transforms.json", "transforms_train.json") if n in outer.files), None)
+    if name is None:
+        raise ValueError(
+            f"{outer.path.name} lacks transforms.json, the cameras. Give VHAP's whole export, or a `camera`."
+        )
+    entries = value_of(read_json(outer.path / name), "frames", name)
+    views = sorted({int(entry.get("camera_index", 0)) for entry in entries})
+    if len(views) > 1:
+        log.warning("%s has %d cameras; camera %d is taken.", name, len(views), views[0])
+    by_frame = {int(value_of(e, "timestep_index", name)): e for e in entries
+                if int(e.get("camera_index", 0)) == views[0]}  # fmt: skip
+    missing = next((frame.number for frame in frames if frame.number not in by_frame), None)
+    if missing is not None:
+        raise ValueError(f"{name} has no camera for frame {missing}. It belongs to another export, or is cut short.")
+    used = in_order(outer.path, [(frame.number, name) for frame in frames])
+    chosen = [by_frame[frame.number] for frame in frames]
+    centre, focal = (np.concatenate([stack(chosen, used, key, 1) for key in pair], 1)
+                     for pair in (("cx", "cy"), ("fl_x", "fl_y")))  # fmt: skip
+    camera_to_world = stack(chosen, used, "transform_matrix", 4, 4)
+    if (np.abs(np.linalg.det(camera_to_world)) < 1e-6).any():
+        raise ValueError(f"{name} has a transform_matrix that cannot be inverted. It is damaged; export again.")
+    size = int(value_of(chosen[0], "h", name)), int(value_of(chosen[0], "w", name))
+    return cameras.opengl(cameras.intrinsics(focal, centre), np.linalg.inv(camera_to_world), size)

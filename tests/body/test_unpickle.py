@@ -1,0 +1,160 @@
+"""The restricted unpickler: arrays of every numpy and protocol come back, and nothing ever runs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from expportrait_core.body.unpickle import read_pickle, unpickle
+
+ARRAYS = {
+    "floats": np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "big_endian": np.arange(4, dtype=">i4"),
+    "scalar": np.float64(2.5),
+    "empty": np.zeros((0, 3)),
+    "text": np.array(["ab", "cde"]),
+    "mask": np.array([True, False]),
+}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_and_containers_come_back(protocol: int) -> None:
+    tree = {"a": ARRAYS, "b": [1, (2.5, None, "ü", True)], "c": OrderedDict(x=b"raw"), 3: {"deep": [ARRAYS["floats"]]}}
+    back = unpickle(pickle.dumps(tree, protocol=protocol), "tree.pkl")
+    for key, value in ARRAYS.items():
+        assert np.array_equal(back["a"][key], value) and back["a"][key].dtype == value.dtype, key
+    assert back["b"] == [1, (2.5, None, "ü", True)] and back["c"]["x"] == b"raw"
+    assert np.array_equal(back[3]["deep"][0], ARRAYS["floats"])
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("core", [b"numpy.core", b"numpy._core"])
+def test_numpy_1_and_2(protocol: int, core: bytes) -> None:
+    data = pickle.dumps({"x": ARRAYS["floats"]}, protocol=protocol)
+    for written in (b"numpy._core", b"numpy.core"):
+        for module in (b".multiarray", b".numeric"):
+            old, new = written + module, core + module
+            # the length before the name, in protocols that write one, and of the frame, which is left out
+            data = data.replace(b"\x8c" + bytes([len(old)]) + old, b"\x8c" + bytes([len(new)]) + new)
+            data = data.replace(b"c" + old + b"\n", b"c" + new + b"\n")
+    if data[2:3] == b"\x95":
+        data = data[:2] + data[11:]
+    assert core + b"." in data
+    assert np.array_equal(unpickle(data, "x.pkl")["x"], ARRAYS["floats"])
+
+
+@pytest.fixture
+def chumpy() -> Iterator[types.ModuleType]:
+    """A module of chumpy's name with a class of its layout; gone again before anything is read."""
+    module = types.ModuleType("chumpy.ch")
+    module.Ch = type("Ch", (), {"__module__": "chumpy.ch", "__init__": lambda self, x: setattr(self, "x", x)})
+    reordering = types.ModuleType("chumpy.reordering")
+    reordering.Select = type("Select", (), {"__module__": "chumpy.reordering"})
+    sys.modules |= {"chumpy": types.ModuleType("chumpy"), "chumpy.ch": module, "chumpy.reordering": reordering}
+    module.Select = reordering.Select
+    yield module
+    for name in ("chumpy", "chumpy.ch", "chumpy.reordering"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_chumpy_objects_become_the_arrays_that_they_hold(chumpy: types.ModuleType, protocol: int) -> None:
+    base = chumpy.Ch(np.arange(24.0).reshape(4, 6))
+    selection = chumpy.Select()
+    selection.a, selection.idxs, selection.preferred_shape = base, np.arange(0, 24, 2), (4, 3)
+    nested = chumpy.Ch(chumpy.Ch(np.ones(3)))
+    data = pickle.dumps({"v": base, "half": selection, "nested": nested}, protocol=protocol)
+    for name in ("chumpy", "chumpy.ch", "chumpy.reordering"):
+        sys.modules.pop(name)
+    back = unpickle(data, "model.pkl")
+    assert np.array_equal(back["v"], np.arange(24.0).reshape(4, 6)) and type(back["v"]) is np.ndarray
+    assert np.array_equal(back["half"], np.arange(24.0).reshape(4, 6)[:, ::2])
+    assert np.array_equal(back["nested"], np.ones(3))
+
+
+@pytest.mark.parametrize("kind", [sparse.csc_matrix, sparse.csr_matrix])
+def test_sparse_matrices_become_arrays(kind: type) -> None:
+    dense = np.array([[0, 1.5, 0], [2, 0, 0]])
+    assert np.array_equal(unpickle(pickle.dumps(kind(dense)), "model.pkl"), dense)
+
+
+class Runs:
+    """Pickles itself as a call."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def hostile(marker: Path) -> dict[str, tuple[object, str]]:
+    touch = f"touch {marker}"
+    code = f"open({str(marker)!r}, 'w')"
+    return {
+        "os.system": (Runs(os.system, touch), "'posix.system'" if os.name == "posix" else "'nt.system'"),
+        "eval": (Runs(eval, code), "'(__builtin__|builtins).eval'"),
+        "exec": (Runs(exec, code), "'(__builtin__|builtins).exec'"),
+        "getattr": (Runs(getattr, "x", "upper"), "'(__builtin__|builtins).getattr'"),
+        "import": (Runs(__import__, "os"), "'(__builtin__|builtins).__import__'"),
+        "open": (Runs(open, str(marker), "w"), r"'_?io\.open'"),
+        "a path": (Path("x"), "'pathlib"),
+        "object array": (np.array([Runs(os.system, touch), 1], dtype=object), "posix.system|nt.system|Python objects"),
+        "plain object array": (np.array([{"a": 1}, None], dtype=object), "an array of Python objects"),
+        "nested": ({"fit": [np.zeros(3), {"deep": Runs(os.system, touch)}]}, "system'"),
+        "tensor": (torch.zeros(3), "a torch tensor"),
+        "records": (np.zeros(2, dtype=[("a", "f4")]), "an array of"),
+    }
+
+
+@pytest.mark.parametrize("case", hostile(Path("x")))
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_anything_else_is_refused_and_nothing_runs(case: str, protocol: int, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    content, sentence = hostile(marker)[case]
+    path = tmp_path / "fit.pkl"
+    path.write_bytes(pickle.dumps(content, protocol=protocol))
+    with pytest.raises(ValueError, match=sentence) as error:
+        read_pickle(path)
+    assert not marker.exists()
+    assert str(error.value).startswith("fit.pkl ") and str(error.value).endswith(".")
+
+
+def test_names_reached_in_other_ways_are_refused() -> None:
+    for data, sentence in (
+        (b"cnumpy.core.multiarray\n_reconstruct.__globals__\n.", "asks for"),
+        (b"\x80\x04\x8c\x05numpy\x8c\x10ndarray.__base__\x93.", "'numpy.ndarray.__base__'"),
+        (b"cchumpy.ch\nCh\n(tR.", "a chumpy object that holds no array"),
+        (b"cbuiltins\nobject\n)R.", "an object of an unknown kind"),
+        (b"ccopyreg\n_reconstructor\n(cbuiltins\nobject\ncbuiltins\nobject\nNtR.", "an object of an unknown kind"),
+        (b"\x80\x02U\x01aQ.", "instruction 'Q' at byte 5 is none"),
+        (b"\x80\x02\x82\x01.", "not a readable pickle"),
+        (b"\x80\x02U\x01a)R.", "calls what is no function"),
+        (b"\x80\x02}}b.", "sets the state of what has none"),
+        (b"\x80\x02]U\x01as.", "uses a value that it never gave|fills a dict that is none"),
+        (b"\x80\x02]q\x00h\x00a.", "nested without end"),
+        (b"", "not a readable pickle"),
+        (pickle.dumps(np.arange(9.0))[:-40], "truncated or damaged"),
+        (pickle.dumps(np.arange(9.0), 2).replace(b"K\t\x85", b"K\n\x85"), "an array of shape"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            unpickle(data, "fit.pkl")
+
+
+def test_shared_references_do_not_multiply() -> None:
+    tree: list = [np.zeros(3)]
+    for _ in range(60):
+        tree = [tree, tree]
+    back = unpickle(pickle.dumps(tree), "fit.pkl")
+    assert back[0] is back[1]

@@ -1,0 +1,147 @@
+"""Live Link Face and other ARKit recordings."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from expportrait_core.body import axis_angle_to_matrix, pose_vertices
+from expportrait_core.fit import load_fit
+from expportrait_core.fit.formats.arkit import JAW_OPEN, UNITS
+from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel
+
+# the app's own order, jaw and mouth right before left
+ORDER = (
+    "EyeBlinkLeft,EyeLookDownLeft,EyeLookInLeft,EyeLookOutLeft,EyeLookUpLeft,EyeSquintLeft,EyeWideLeft,EyeBlinkRight,"
+    "EyeLookDownRight,EyeLookInRight,EyeLookOutRight,EyeLookUpRight,EyeSquintRight,EyeWideRight,JawForward,JawRight,"
+    "JawLeft,JawOpen,MouthClose,MouthFunnel,MouthPucker,MouthRight,MouthLeft,MouthSmileLeft,MouthSmileRight,"
+    "MouthFrownLeft,MouthFrownRight,MouthDimpleLeft,MouthDimpleRight,MouthStretchLeft,MouthStretchRight,MouthRollLower,"
+    "MouthRollUpper,MouthShrugLower,MouthShrugUpper,MouthPressLeft,MouthPressRight,MouthLowerDownLeft,"
+    "MouthLowerDownRight,MouthUpperUpLeft,MouthUpperUpRight,BrowDownLeft,BrowDownRight,BrowInnerUp,BrowOuterUpLeft,"
+    "BrowOuterUpRight,CheekPuff,CheekSquintLeft,CheekSquintRight,NoseSneerLeft,NoseSneerRight,TongueOut,HeadYaw,"
+    "HeadPitch,HeadRoll,LeftEyeYaw,LeftEyePitch,LeftEyeRoll,RightEyeYaw,RightEyePitch,RightEyeRoll"
+)
+HEADER = tuple(re.findall(r"\w+", ORDER))
+
+
+def timecode(frame: int, fps: int) -> str:
+    second, rest = divmod(frame, fps)
+    return f"13:59:{40 + second:02d}:{rest:02d}.042"
+
+
+def write(path: Path, rows: list[dict[str, float]], fps: int = 60, numbers: list[int] | None = None) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Timecode", "BlendShapeCount", *HEADER])
+        for frame, row in zip(numbers or range(len(rows)), rows, strict=True):
+            lost = row.get("lost", False)
+            values = [] if lost else [f"{row.get(name, 0.0):.8f}" for name in HEADER]
+            writer.writerow([timecode(frame, fps), 0 if lost else 61, *values])
+    return path
+
+
+def column(model: HeadModel, name: str) -> int:
+    return model.expression_names.index(name)
+
+
+def test_there_are_52_units() -> None:
+    assert len(set(UNITS)) == 52
+    assert {name[0].lower() + name[1:] for name in HEADER[:52]} == set(UNITS)
+
+
+def test_units_are_the_default_heads_own(tmp_path: Path, coarse_head: HeadModel) -> None:
+    rows = [{name: (i + frame) % 50 / 50 for i, name in enumerate(HEADER[:52])} for frame in range(3)]
+    fit = load_fit(write(tmp_path / "MySlate_1_iPhone.csv", rows), coarse_head)
+    assert (fit.expression_space, fit.model_id) == ("arkit", "default-head")
+    for i, name in enumerate(HEADER[:52]):
+        arkit = name[0].lower() + name[1:]
+        if arkit in coarse_head.expression_names:
+            expected = torch.tensor([(i + frame) % 50 / 50 for frame in range(3)])
+            assert torch.allclose(fit.expression[:, column(coarse_head, arkit)], expected, atol=1e-6), name
+        else:
+            assert arkit in ("jawOpen", "jawLeft", "jawRight")
+
+
+def test_jaw_units_become_the_jaw_joint(tmp_path: Path, coarse_head: HeadModel) -> None:
+    fit = load_fit(write(tmp_path / "a.csv", [{}, {"JawOpen": 1}, {"JawLeft": 1}, {"JawRight": 1}]), coarse_head)
+    assert torch.allclose(fit.jaw_pose[1], torch.tensor([JAW_OPEN, 0, 0]))
+    vertices = pose_vertices(coarse_head, fit.betas, fit.expression, fit.poses, fit.translation)
+    jaw = coarse_head.skin_weights[:, JAW] > 0.9
+    moved = (vertices[:, jaw] - vertices[:1, jaw]).mean(1)
+    assert moved[1, 1] < -0.005, "an open jaw goes down"
+    assert moved[2, 0] > 0.003 > -0.003 > moved[3, 0], "the person's left is +x"
+
+
+def test_head_and_gaze(tmp_path: Path, coarse_head: HeadModel) -> None:
+    rows = [{"HeadYaw": 0.3}, {"HeadPitch": 0.2}, {"HeadRoll": 0.1},
+            {"LeftEyeYaw": 0.25, "EyeLookOutLeft": 0.6, "RightEyeYaw": 0.2, "EyeLookInRight": 0.5},
+            {"EyeLookDownRight": 1.0}]  # fmt: skip
+    fit = load_fit(write(tmp_path / "a.csv", rows), coarse_head)
+    turned = axis_angle_to_matrix(fit.poses[:, NECK]) @ axis_angle_to_matrix(fit.poses[:, HEAD])
+    face = turned[:, :, 2]
+    assert torch.allclose(face[0], torch.tensor([np.sin(0.3), 0, np.cos(0.3)]).float(), atol=1e-5), "to its own left"
+    assert torch.allclose(face[1], torch.tensor([0, -np.sin(0.2), np.cos(0.2)]).float(), atol=1e-5), "down"
+    assert torch.allclose(fit.poses[3, LEFT_EYE], torch.tensor([0, 0.25, 0])), "to the person's left"
+    assert torch.allclose(fit.poses[3, RIGHT_EYE], torch.tensor([0, 0.2, 0]))
+    assert fit.poses[4, RIGHT_EYE, 0] > 0.0
+    # an app with the other sign for its angles: the named units decide
+    flipped = [{**row, "LeftEyeYaw": -row.get("LeftEyeYaw", 0)} for row in rows]
+    other = load_fit(write(tmp_path / "b.csv", flipped))
+    assert torch.allclose(other.poses[3, LEFT_EYE], fit.poses[3, LEFT_EYE])
+
+
+def test_mirror_swaps_the_sides(tmp_path: Path, coarse_head: HeadModel) -> None:
+    path = write(tmp_path / "a.csv", [{"EyeBlinkLeft": 0.7, "JawLeft": 0.5, "HeadYaw": 0.2, "HeadPitch": 0.1}])
+    plain, mirrored = load_fit(path), load_fit(path, mirror=True)
+    left, right = (column(coarse_head, f"eyeBlink{side}") for side in ("Left", "Right"))
+    assert mirrored.expression[0, right] == plain.expression[0, left] == pytest.approx(0.7)
+    assert mirrored.expression[0, left] == 0
+    assert torch.allclose(mirrored.jaw_pose, -plain.jaw_pose)
+    assert torch.allclose(mirrored.poses[0, HEAD], plain.poses[0, HEAD] * torch.tensor([1, -1, -1]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(60, 90), (30, 70), (25, 60), (24, 50)])
+def test_frame_rate_comes_from_the_time(tmp_path: Path, fps: int, frames: int) -> None:
+    fit = load_fit(write(tmp_path / "a.csv", [{"JawOpen": 0.1}] * frames, fps))
+    assert fit.fps == fps and fit.frame_ids.tolist() == list(range(frames))
+    assert load_fit(tmp_path / "a.csv", fps=12).fps == 12
+
+
+def test_lost_frames(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"EyeBlinkLeft": 0.5}, {"lost": True}, {"EyeBlinkLeft": 0.2}] + [{}] * 60
+    numbers = [0, 1, 2, *range(5, 65)]
+    fit = load_fit(write(tmp_path / "a.csv", rows, numbers=numbers))
+    assert fit.valid[:3].tolist() == [True, False, True] and fit.frame_ids.tolist() == numbers
+    assert torch.equal(fit.expression[1], fit.expression[0])
+    assert "lacks 2 of its frames, the first is 3" in caplog.text
+
+
+def test_other_spellings(tmp_path: Path, coarse_head: HeadModel) -> None:
+    names = [name[0].lower() + name[1:] for name in HEADER[:40]]
+    names = [n.replace("Left", "_L") if n.endswith("Left") else n.replace("Right", "_R") for n in names]
+    (tmp_path / "a.csv").write_text("\n".join([",".join(["frame", *names]), ",".join(["0"] + ["0.25"] * 40)]))
+    fit = load_fit(tmp_path / "a.csv")
+    assert fit.expression[0, column(coarse_head, "eyeBlinkRight")] == 0.25 and fit.fps == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda lines: lines[:1], "has no frames, only its header"),
+        (lambda lines: [lines[0], lines[1].replace("0.50000000", "nan")], "holds NaN or infinity"),
+        (lambda lines: [lines[0], lines[1].replace("0.50000000", "much")], "row 2 holds 'much', expected a number"),
+        (lambda lines: [lines[0], lines[1][: len(lines[1]) // 2]], "row 2 holds nothing|row 2 holds '"),
+        (lambda lines: [lines[0], *reversed(lines[1:])], "goes back in time"),
+        (lambda lines: [lines[0], *(f"{line.split(',')[0]},0" for line in lines[1:])], "a face in none of them"),
+    ],
+)
+def test_damaged_recordings(tmp_path: Path, change, sentence: str) -> None:
+    path = write(tmp_path / "a.csv", [{"TongueOut": 0.5}] * 3)
+    path.write_text("\n".join(change(path.read_text().splitlines())))
+    with pytest.raises(ValueError, match=sentence):
+        load_fit(path)
