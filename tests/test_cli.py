@@ -129,3 +129,8 @@ def test_training_without_the_pictures_says_what_to_install(
     monkeypatch.setattr("expportrait_core.generator.clip_pool.render_pool", lambda *_: natural_pictures())
     said = sentence(capsys, "train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors")
     assert "pip install scikit-image" in said
+
+
+def test_training_without_steps_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    said = sentence(capsys, "train", "transfer", "--steps", "0", "-o", tmp_path / "model.safetensors")
+    assert "steps is 0, expected at least 1" in said

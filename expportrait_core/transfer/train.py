@@ -209,8 +209,10 @@ def train_transfer(
         copying another person's offsets.
 
     Raises:
-        ValueError: nothing to resume, or a training of another configuration, settings or seed.
+        ValueError: no steps, nothing to resume, or a training of another configuration, settings or seed.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, expected at least 1: an untrained model would spoil what it predicts.")
     run, output = Run(config or TransferConfig(), settings or TrainSettings(), seed), Path(output)
     state = output.with_name(output.stem + ".training.safetensors")
     before = _read_state(state, run) if resume else None

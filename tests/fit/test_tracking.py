@@ -9,6 +9,7 @@ from torch import Tensor
 from expportrait_core.body import landmark_points, pose_vertices
 from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
 from expportrait_core.fit.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
+from expportrait_core.fit.solver import Priors
 from expportrait_core.fit.tracking import pinhole
 from expportrait_core.types import HEAD, JAW, NECK, HeadModel, SMPLXFit
 
@@ -149,3 +150,19 @@ def test_ibug_landmarks_serve_where_mediapipes_are_missing(truth: SMPLXFit, coar
     fit = fit_landmarks(truth.landmarks, truth.image_size, sparse)
     assert float(landmark_error_percent(fit, sparse).max()) < 1
     assert detect_landmarks(torch.zeros(1, 64, 64, 3)).shape == (1, 478, 3)
+
+
+def test_noise_of_the_landmarks_does_not_shake_the_head(truth: SMPLXFit, coarse_head: HeadModel) -> None:
+    """A still face, seen with noise of 1.5 pixels: the frames of a clip hold each other."""
+    still = truth.landmarks[2:3].repeat(16, 1, 1)
+    grain = torch.randn(16, 478, 2, generator=torch.Generator().manual_seed(0))
+    still[..., :2] += 1.5 * grain
+    free = Priors(temporal_rotation=1e3, temporal_translation=1e3, temporal_expression=1e3)
+
+    def shake(priors: Priors) -> tuple[float, float]:
+        fit = fit_landmarks(still, truth.image_size, coarse_head, priors=priors)
+        moved = (fit.poses[1:, HEAD] - fit.poses[:-1, HEAD]) * 180 / torch.pi
+        return float(moved.norm(dim=1).mean()), float((fit.expression[1:] - fit.expression[:-1]).abs().mean())
+
+    held, loose = shake(Priors()), shake(free)
+    assert held[0] < 0.7 * loose[0] and held[1] < 0.7 * loose[1], (held, loose)

@@ -284,6 +284,15 @@ def test_a_turned_face_has_no_holes(portrait, yaw: int) -> None:
     assert (alpha[0].numpy()[face] > 0.95).mean() > 0.995
 
 
+def test_what_the_head_uncovers_is_wall_and_not_hair(portrait) -> None:
+    picture, head = portrait
+    frames, alpha = photo_preview(picture, motion_of(head, {}, {"yaw": 14, "pitch": 10}))
+    uncovered = (alpha[0] > 0.98) & (alpha[1] < 0.02)
+    assert uncovered.sum() > 100
+    wall = picture[alpha[0] < 0.02].mean(0)
+    assert (frames[1][uncovered] - wall).abs().mean() < 0.4 * (picture[uncovered] - wall).abs().mean()
+
+
 def test_the_bare_skull_is_not_turned_into_view(portrait) -> None:
     """Behind the hair's outline the mesh shows no colour of its own; on face, chin and neck it does."""
     model = portrait[1].model

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from expportrait_core.body.regions import edges_of
 from expportrait_core.head import STANDARD, PersonalizeSettings, personalize
 from expportrait_core.head.checks import ready
 from expportrait_core.head.evaluation import Parameters, evaluate, landmark_pixels, offsets_of
@@ -273,6 +274,56 @@ def test_what_does_not_fit_is_refused_in_sentences(coarse_head: HeadModel, perso
     for given, sentence in cases:
         with pytest.raises(ValueError, match=sentence):
             personalize(coarse_head, **({"fit": fit} | given))
+
+
+@pytest.fixture(scope="module")
+def noisy_clip(coarse_head: HeadModel) -> tuple[SMPLXFit, Tensor]:
+    """The tracked fit of three frames, and their normals with noise that the regularisers have to keep out."""
+    person = make_person(coarse_head, frames=3)
+    grain = torch.randn(person.normals.shape, generator=torch.Generator().manual_seed(0))
+    covered = (person.normals != 0).any(-1, keepdim=True)
+    return tracked(person.fit), (person.normals + 0.12 * grain * covered).clamp(0, 1)
+
+
+@pytest.fixture(scope="module")
+def measured(coarse_head: HeadModel, noisy_clip) -> dict[str, float]:
+    return measures(coarse_head, noisy_clip, SHORT)
+
+
+def measures(model: HeadModel, clip: tuple[SMPLXFit, Tensor], settings: PersonalizeSettings) -> dict[str, float]:
+    """How rough, large and restless the offsets are, millimetres."""
+    head = personalize(model, clip[0], settings=settings, normals=clip[1])
+    a, b = torch.from_numpy(edges_of(model.faces.numpy())).long().T
+    fixed, moving = 1000 * head.static_offsets, 1000 * head.dynamic_offsets
+    return {
+        "static roughness": float((fixed[a] - fixed[b]).norm(dim=-1).mean()),
+        "dynamic roughness": float((moving[:, a] - moving[:, b]).norm(dim=-1).mean()),
+        "dynamic size": float(moving.norm(dim=-1).mean()),
+        "dynamic change": float((moving[1:] - moving[:-1]).norm(dim=-1).mean()),
+        "dynamic mean": float(moving.mean(0).norm(dim=-1).mean()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("weight", "measure"),
+    [
+        ("static_laplacian_weight", "static roughness"), ("static_magnitude_weight", "static roughness"),
+        ("dynamic_laplacian_weight", "dynamic roughness"), ("dynamic_magnitude_weight", "dynamic size"),
+        ("temporal_weight", "dynamic change"), ("zero_mean_weight", "dynamic mean"),
+    ],
+)  # fmt: skip
+def test_every_regulariser_holds_what_it_is_for(
+    coarse_head: HeadModel, noisy_clip, measured: dict[str, float], weight: str, measure: str
+) -> None:
+    weak = dataclasses.replace(SHORT, **{weight: getattr(SHORT, weight) / 1000})
+    assert measured[measure] < 0.85 * measures(coarse_head, noisy_clip, weak)[measure]
+
+
+def test_high_pass_normals_bring_out_the_fine_shape(
+    coarse_head: HeadModel, noisy_clip, measured: dict[str, float]
+) -> None:
+    weak = measures(coarse_head, noisy_clip, dataclasses.replace(SHORT, high_pass_weight=1e-3))
+    assert weak["dynamic roughness"] < 0.8 * measured["dynamic roughness"]
 
 
 def test_settings_out_of_range_are_refused() -> None:
