@@ -20,7 +20,7 @@ from expportrait_core.generator.preview.light import Light
 from expportrait_core.generator.preview.matte import separate
 from expportrait_core.generator.preview.pyramid import push_pull
 from expportrait_core.generator.preview.skeleton import joint_moves
-from expportrait_core.generator.preview.surface import Ears, back_of_head, template
+from expportrait_core.generator.preview.surface import Ears, back_of_head, hair_beyond, template
 from expportrait_core.media import read_picture
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadMotion, PersonalizedHead, SMPLXFit
 
@@ -282,6 +282,15 @@ def test_a_turned_face_has_no_holes(portrait, yaw: int) -> None:
     oval = np.stack([mesh_point(motion, 0, k) for k in (10, 338, 284, 454, 361, 397, 152, 172, 132, 234, 54, 109)])
     face = cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), cv2.convexHull(oval.round().astype(np.int32)), 1) > 0
     assert (alpha[0].numpy()[face] > 0.95).mean() > 0.995
+
+
+def test_hair_is_told_from_a_bald_head() -> None:
+    """An outline at the skull's own, and one that lies twelve pixels farther out."""
+    angle = np.linspace(0, np.pi, 40)
+    x, y = 128 + 60 * np.cos(angle), 128 - 60 * np.sin(angle)
+    heads = [cv2.circle(np.zeros((256, 256), np.float32), (128, 128), radius, 1, -1) for radius in (60, 72)]
+    assert [hair_beyond(head, x, y, np.zeros(40)) for head in heads] == [0, 1]
+    assert hair_beyond(heads[1], x, y, np.ones(40)) == 0  # nothing of the skull's outline is seen
 
 
 def test_what_the_head_uncovers_is_wall_and_not_hair(portrait) -> None:

@@ -36,6 +36,9 @@ FILL_ROUNDS = 30
 FILL_TRUST = 0.2  # how well a vertex must be seen to colour others
 SKULL_CENTRE, SKULL_FROM = 0.08, (-0.03, 0.0)  # metres above the head joint; the skull's middle, and where it begins
 SKULL_BEHIND = (0.35, 0.15)  # cosine of the angle to straight ahead, seen from the skull's middle
+ABOVE_EARS = 0.06  # metres above the head joint
+RIM_COSINE, FEWEST = 0.12, 10  # of the skull's vertices that make its outline in the photo; how many tell anything
+HAIR = (0.006, 0.010)  # of the picture's side between the skull's outline and the person's: none, and surely hair
 MIRROR_ERROR = 0.004  # metres between a vertex and its mirror image
 
 
@@ -184,11 +187,15 @@ def make_surface(
     colours = sample_at(matte.layer, x, y)
     seen = seen * sample_at(matte.inner, x, y)
     colours[:, :3] = np.clip(colours[:, :3], 0, 1)
-    spread = Nearest.on(template(model, ears), topology.faces.numpy(), skin)
+    points = template(model, ears)
+    spread = Nearest.on(points, topology.faces.numpy(), skin)
     # what lies behind the outline is as much person as the outline itself, where the mesh may be wider than the head
     fill = np.concatenate([spread(colours[:, :3], seen), spread(colours[:, 3:], visible, held=0.0)], 1)
-    fill[:, 3] = smoothstep(fill[:, 3], 0.15, 0.4) * (1 - back_of_head(model, template(model, ears)))
-    mirror = mirrored(template(model, ears), skin, seen, np.stack([x, y], 1), colours[:, :3], spread)
+    skull = back_of_head(model, points)
+    above_ears = (skull > 0) & (points[:, 1] > model.joint_template[HEAD, 1].item() + ABOVE_EARS)
+    hidden = skull * hair_beyond(matte.alpha, x[above_ears], y[above_ears], facing[above_ears].numpy())
+    fill[:, 3] = smoothstep(fill[:, 3], 0.15, 0.4) * (1 - hidden)
+    mirror = mirrored(points, skin, seen, np.stack([x, y], 1), colours[:, :3], spread)
     return Surface(
         topology.faces, topology, kinds, vertices, normals, corners, extent(corners, topology), shown, ids, depth,
         torch.from_numpy(seen.astype(np.float32)), torch.from_numpy(fill), mirror,
@@ -196,13 +203,25 @@ def make_surface(
 
 
 def back_of_head(model: HeadModel, points: np.ndarray) -> np.ndarray:
-    """[Vs] 0..1 the skull behind the face. A bare skull that turns out from behind the photo's hair looks like a cap:
-    there the hair, which moves with the head, is the better outline. `points` [Vs, 3] is the average head.
-    """
+    """[Vs] 0..1 the skull behind the face. `points` [Vs, 3] is the average head."""
     centred = points - model.joint_template[HEAD].numpy()
     outward = centred - np.array([0, SKULL_CENTRE, 0])
     forward = outward[:, 2] / np.maximum(np.linalg.norm(outward, axis=1), 1e-6)
     return smoothstep(centred[:, 1], *SKULL_FROM) * smoothstep(forward, *SKULL_BEHIND)
+
+
+def hair_beyond(alpha: np.ndarray, x: np.ndarray, y: np.ndarray, facing: np.ndarray) -> float:
+    """0..1 whether the person's outline lies beyond the skull's, whose vertices are at the photo's pixels x, y.
+
+    A skull that turns out from behind hair would look like a bald cap: there the hair, which moves with the head, is
+    the better outline. On a bald head, and under the shortest hair, it is the skull.
+    """
+    height, width = alpha.shape
+    rim = (np.abs(facing) < RIM_COSINE) & (x > 2) & (x < width - 2) & (y > 2) & (y < height - 2)
+    if rim.sum() < FEWEST:
+        return 0.0
+    inside = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    return float(smoothstep(np.median(sample_at(inside, x[rim], y[rim])) / min(height, width), *HAIR))
 
 
 def template(model: HeadModel, ears: Ears) -> np.ndarray:
