@@ -110,10 +110,12 @@ def _personalize(options: argparse.Namespace, steps: Steps) -> None:
 
 def _animate(options: argparse.Namespace, steps: Steps) -> None:
     from .animate import animate
+    from .fit import require_face
     from .media import read_images, write_clip, write_picture
 
     model, folder = _model(options), options.output
     images, _ = read_images(options.images)
+    require_face(images, options.images.name)  # before a driving clip is tracked
     made = animate(images, _driver(options.driver, model, steps), model, options.size, steps)
     _say(write_picture(folder / "picture.png", made.portrait.picture))
     _say(made.portrait.head.save(folder / "head.safetensors"))
@@ -133,7 +135,7 @@ def _generate(options: argparse.Namespace, steps: Steps) -> None:
     from .media import read_images, write_clip
 
     pictures, _ = read_images(options.picture)
-    maps = _maps(options, steps)
+    maps = _maps(options, steps, len(pictures))
     with steps("generate") as progress:
         video = generate(pictures[0] if len(pictures) == 1 else pictures, maps, seed=options.seed, progress=progress)
     _say(write_clip(options.output, video, maps.fps))
@@ -192,22 +194,25 @@ def _driver(path: Path, model: HeadModel, steps: Steps) -> SMPLXFit:
 
 
 def _tracked(path: Path, model: HeadModel, steps: Steps, name: str) -> SMPLXFit:
-    from .fit import track
+    from .fit import require_face, track
     from .media import read_images
 
     images, fps = read_images(path)
+    require_face(images, path.name)
     with steps(name) as progress:
         return track(images, model, fps=fps or 25.0, progress=progress)
 
 
-def _maps(options: argparse.Namespace, steps: Steps) -> RenderedHead:
-    """The normals of a saved head that a driver moves."""
+def _maps(options: argparse.Namespace, steps: Steps, pictures: int = 1) -> RenderedHead:
+    """The normals of a saved head that a driver moves, for one picture or as many as the driver's frames."""
+    from .generator import require_pictures
     from .head import load_head
     from .render import render_normals
     from .transfer import transfer
 
     head = load_head(options.head, None if options.head_model == "default" else _model(options))
     driver = _driver(options.driver, head.model, steps)
+    require_pictures(pictures, driver.num_frames)
     with steps("transfer"):
         motion = transfer(head, driver)
     with steps("render") as progress:

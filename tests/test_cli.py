@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from expportrait_core.cli import main
+from expportrait_core.fit import load_fit, save_fit
+from expportrait_core.media import write_clip, write_picture
+from expportrait_core.types import HeadModel, PersonalizedHead
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -55,7 +59,30 @@ def test_wrong_head_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     assert "head.safetensors" in said
 
 
-ASTRONAUT = Path("expportrait_core/assets/astronaut.png").absolute()
+ASSETS = Path("expportrait_core/assets").absolute()
+ASTRONAUT = ASSETS / "astronaut.png"
+
+
+def test_a_portrait_without_a_face_is_refused_before_the_driver_is_tracked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("expportrait_core.cli._tracked", lambda *_: pytest.fail("the work began"))
+    write_picture(tmp_path / "wall.png", torch.full((128, 128, 3), 0.5))
+    said = sentence(capsys, "animate", tmp_path / "wall.png", ASSETS / "demo_clip.mp4", "-o", tmp_path / "out")
+    assert "No face was found in wall.png" in said
+
+
+def test_pictures_of_another_number_are_refused_before_the_rendering(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, coarse_head: HeadModel
+) -> None:
+    monkeypatch.setattr("expportrait_core.render.render_normals", lambda *_, **__: pytest.fail("the work began"))
+    fit = load_fit(ASSETS / "demo_performance.npz").frames(slice(5))
+    still, moving = torch.zeros(len(coarse_head.template), 3), torch.zeros(1, len(coarse_head.template), 3)
+    head = PersonalizedHead(coarse_head, fit.betas, still, moving, fit.frames([0]), 0, coarse_head.model_id)
+    head_file, fit_file = head.save(tmp_path / "head.safetensors"), save_fit(fit, tmp_path / "fit.npz")
+    write_clip(tmp_path / "three.mp4", torch.zeros(3, 64, 64, 3), 25)
+    said = sentence(capsys, "generate", tmp_path / "three.mp4", head_file, fit_file, "-o", tmp_path / "out.mp4")
+    assert "3 pictures and 5 normal maps" in said
 
 
 @pytest.mark.parametrize("command", [["personalize", ASTRONAUT, "-o"], ["fit", "track", ASTRONAUT]])
@@ -101,6 +128,12 @@ def test_weights_to_start_from_are_read_before_clips_are_rendered(
     monkeypatch.setattr("expportrait_core.generator.clip_pool.render_pool", lambda *_: pytest.fail("the work began"))
     command = ("train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors", "--start")
     assert "gone.safetensors" in sentence(capsys, *command, tmp_path / "gone.safetensors")
+
+
+def test_clips_are_rendered_into_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "clips").touch()
+    said = sentence(capsys, "train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors")
+    assert "Nothing can be written to" in said
 
 
 def test_what_was_given_is_never_written_over(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from .colour import match_colours
 from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
-from .faces import FACES, choose_face, faces_in
+from .faces import FACES, choose_face, faces_in, require_face
 from .fit_file import save_fit
 from .formats import load_fit
 from .landmarks import FaceBox, detect_faces, face_landmarks, largest_face, segment_person
@@ -12,5 +12,5 @@ from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, t
 __all__ = [
     "FACES", "GAPS", "FaceBox", "choose_face", "crop_portrait", "detect_faces", "detect_landmarks", "face_landmarks",
     "faces_in", "fill_gaps", "fit_in_crop", "fit_landmarks", "landmark_error_percent", "largest_face", "load_fit",
-    "match_colours", "paste_back", "plan_crop", "save_fit", "segment_person", "smooth_fit", "track",
+    "match_colours", "paste_back", "plan_crop", "require_face", "save_fit", "segment_person", "smooth_fit", "track",
 ]  # fmt: skip

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .landmarks import FaceBox, largest_face
+from .landmarks import FaceBox, detect_faces, largest_face
 
 FACES = ("largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost")
+
+WANTED_FACE = (
+    "Give a picture in which a face is seen from the front or half from the side, at least a twentieth of the picture "
+    "wide."
+)
+
+
+def require_face(
+    images: Tensor,  # [F, H, W, 3] 0..1
+    name: str,  # of their file
+) -> None:
+    """Look for a face before long work begins: as many pictures as it takes to find one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not any(detect_faces(image[None].float())[0] for image in images):
+        raise ValueError(f"No face was found in {name}. {WANTED_FACE}")
 
 
 def choose_face(faces: list[FaceBox], which: str = "largest") -> FaceBox | None:

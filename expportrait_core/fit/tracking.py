@@ -13,7 +13,7 @@ from ..body import landmark_points, pose_vertices, with_level
 from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
 from ..body.posing import matrix_to_axis_angle
 from ..types import Camera, HeadModel, Progress, SMPLXFit, no_progress
-from .faces import choose_face, faces_in
+from .faces import WANTED_FACE, choose_face, faces_in
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from .landmarks import detect_faces, face_landmarks
 from .solver import ExpressionPrior, Priors, Solution, solve
@@ -117,10 +117,7 @@ def fit_landmarks(
     valid = landmarks[..., 2].amax(dim=1) > 0
     if not valid.any():
         what = "the picture" if len(landmarks) == 1 else f"any of the {len(landmarks)} frames"
-        raise ValueError(
-            f"No face was found in {what}. Give a picture in which a face is seen from the front or half from the "
-            f"side, at least a twentieth of the picture wide."
-        )
+        raise ValueError(f"No face was found in {what}. {WANTED_FACE}")
     rig, points = _rig_and_points(model, landmarks)
     height, width = (int(s) for s in image_size)
     intrinsics = pinhole(focal or FOCAL_OF_SIDE * max(height, width), height, width).to(points)

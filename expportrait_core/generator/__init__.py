@@ -8,12 +8,13 @@ from .adapter import AdapterConfig, AdapterFeatures, ExpPortraitAdapter, load_ad
 from .demo import DemoConfig, DemoGenerator, load_demo
 from .diffusers_host import attach, inject
 from .evaluate import evaluate_demo
-from .generate import generate
+from .generate import generate, require_pictures
 from .preview import photo_preview
 from .train import TrainConfig, train_demo
 
 __all__ = [
     "AdapterConfig", "AdapterFeatures", "DemoConfig", "DemoGenerator", "ExpPortraitAdapter", "TrainConfig", "attach",
-    "evaluate_demo", "generate", "inject", "load_adapter", "load_demo", "photo_preview", "train_demo",
+    "evaluate_demo", "generate", "inject", "load_adapter", "load_demo", "photo_preview", "require_pictures",
+    "train_demo",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..portable import read_safetensors, write_safetensors
+from ..portable import read_safetensors, require_writable, write_safetensors
 from ..types import Progress, no_progress
 from .clips import EVALUATION_SEED, FRAMES, ClipSource, random_clip
 
@@ -49,10 +49,11 @@ def render_pool(
 ) -> None:
     """Fill `folder` with training clips; shards that are there already are kept.
 
-    Errors: ValueError when `clips` would reach into the evaluation seeds.
+    Errors: ValueError when `clips` would reach into the evaluation seeds, or nothing can be written to `folder`.
     """
     if not 0 < clips <= EVALUATION_SEED:
         raise ValueError(f"{clips} clips were asked for, expected 1 to {EVALUATION_SEED}.")
+    require_writable(folder, folder=True)
     folder = Path(folder)
     starts = range(0, clips, SHARD)
     missing = [s for s in starts if not _shard_path(folder, s).is_file()]

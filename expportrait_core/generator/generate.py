@@ -90,12 +90,17 @@ def _pictures_and_mode(picture: Tensor, frames: int) -> tuple[Tensor, float]:
         raise ValueError(f"The picture has shape {list(picture.shape)}, expected [H, W, 3] or [F, H, W, 3] in 0..1.")
     if len(pictures) == 1:
         return pictures, PHOTO
-    if len(pictures) != frames:
+    require_pictures(len(pictures), frames)
+    return pictures, PREVIEW
+
+
+def require_pictures(pictures: int, frames: int) -> None:
+    """Errors: ValueError unless there is one picture, or one for each of the normal maps."""
+    if pictures not in (1, frames):
         raise ValueError(
-            f"There are {len(pictures)} pictures and {frames} normal maps. Give one photo, or one preview frame for "
+            f"There are {pictures} pictures and {frames} normal maps. Give one photo, or one preview frame for "
             f"every normal map."
         )
-    return pictures, PREVIEW
 
 
 def _require_convention(maps: RenderedHead, expected: str) -> None:
