@@ -239,8 +239,8 @@ def _parser() -> argparse.ArgumentParser:
     _fit_argument(inspect)
     convert = _add(of_fit, "convert", _fit_convert, "write a fit in this project's own format")
     _fit_argument(convert)
-    convert.add_argument("--head-model", help="check or convert the expressions for it: 'default', or a SMPL-X file")
-    convert.add_argument("--body-model", help="your SMPL-X file whose expressions the fit has, to convert them")
+    convert.add_argument("--head-model", help="check or convert expressions for it: 'default', a SMPL-X or FLAME file")
+    convert.add_argument("--body-model", help="your SMPL-X or FLAME file, whose expressions the fit has")
     convert.add_argument("output", type=Path, help="fit file to write (.npz)")
     track = _add(of_fit, "track", _fit_track, "find the person in a picture or clip", model=True)
     track.add_argument("images", type=Path, help="picture or clip")
@@ -295,7 +295,7 @@ def _add(commands, name: str, run, text: str, model: bool = False, size: bool = 
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run, writes=())  # names of the files in the output where that is a folder
     if model:
-        parser.add_argument("--head-model", default="default", help="'default', or a SMPL-X .npz file")
+        parser.add_argument("--head-model", default="default", help="'default', or a SMPL-X or FLAME file")
         parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="how fine (default: %(default)s)")
     if size:
         parser.add_argument("--size", type=_side, default=512, help="side of the pictures (default: %(default)s)")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import folder_paths
 
-__all__ = ["fingerprint", "next_file", "register_model_folders", "saved_files", "saved_path", "why_missing"]
+__all__ = [
+    "fingerprint", "head_models", "next_file", "register_model_folders", "saved_files", "saved_path", "why_missing",
+]  # fmt: skip
 
-MODEL_FOLDERS = {"smplx": {".npz"}, "expportrait": {".safetensors"}}
+MODEL_FOLDERS = {"smplx": {".npz", ".pkl"}, "expportrait": {".safetensors"}}
+LANDMARK_FILES = ("flame_static_embedding.pkl",)  # beside FLAME's model; of the core's names those with our endings
 OUTPUT = " [output]"  # core's mark for a file of the output folder
 
 
@@ -20,6 +23,11 @@ def register_model_folders() -> None:
         os.makedirs(folder, exist_ok=True)
         folder_paths.add_model_folder_path(name, folder)
         folder_paths.folder_names_and_paths[name][1].update(suffixes)
+
+
+def head_models() -> list[str]:
+    """Files of models/smplx, without the landmarks that lie beside a FLAME model."""
+    return [name for name in folder_paths.get_filename_list("smplx") if not name.endswith(LANDMARK_FILES)]
 
 
 def saved_files(*endings: str) -> list[str]:

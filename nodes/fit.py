@@ -26,14 +26,14 @@ class LoadHeadModel(io.ComfyNode):
             node_id="ExpPortraitLoadHeadModel",
             display_name="Load Head Model",
             category="ExpPortrait/model",
-            description="The 3D head that is fitted to people: the built-in one, or your own SMPL-X file.",
+            description="The 3D head that is fitted to people: the built-in one, or your own SMPL-X or FLAME file.",
             search_aliases=["SMPL-X", "FLAME", "body model"],
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=[DEFAULT_HEAD, *folder_paths.get_filename_list("smplx")],
+                    options=[DEFAULT_HEAD, *files.head_models()],
                     default=DEFAULT_HEAD,
-                    tooltip="The built-in head, or a SMPL-X file that you put into the folder models/smplx.",
+                    tooltip="The built-in head, or a SMPL-X or FLAME file that you put into the folder models/smplx.",
                 ),
                 io.Int.Input(
                     "upsampling_level",

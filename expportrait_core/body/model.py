@@ -1,4 +1,4 @@
-"""One loader for the default head and for the user's own SMPL-X files, `.npz` or `.pkl`."""
+"""One loader for the default head and for the user's own SMPL-X and FLAME files, `.npz` or `.pkl`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from ..portable import open_npz
 from ..types import NECK, NUM_JOINTS, HeadModel, LandmarkEmbedding, Upsampling
 from . import regions
+from .flame import in_smplx_layout, is_flame
 from .unpickle import read_pickle
 from .upsampling import build_upsampling
 
@@ -31,17 +32,19 @@ def load_head_model(source: str | Path = "default", level: int = 1) -> HeadModel
     """The head and shoulders of a body model, upsampled.
 
     Args:
-        source: "default" for the CC0 head of this package, or the path of a SMPL-X `.npz` or `.pkl` file as its authors
-            ship it.
+        source: "default" for the CC0 head of this package, or the path of a SMPL-X or FLAME `.npz` or `.pkl` file as
+            its authors ship it.
         level: 0 coarse; 1 for speed (facial edges of about 2 mm); 2 where wrinkles are shown (1 mm).
 
     Raises:
-        ValueError: the file is missing, is not a SMPL-X file, or its arrays do not fit together.
+        ValueError: the file is missing, is no SMPL-X or FLAME file, or its arrays do not fit together.
     """
     if str(source) in DEFAULT_NAMES:
         return _from_arrays(_read_npz(DEFAULT_HEAD), "default-head", level)
     path = Path(source)
     arrays = _read_pkl(path) if path.suffix.lower() == ".pkl" and path.is_file() else _read_npz(path)
+    if is_flame(arrays):
+        return _from_arrays(in_smplx_layout(arrays, path), path.stem, level, crop=False)
     model = _from_arrays(arrays, path.stem, level)
     if str(arrays.get("model_id", "")) != "default-head":
         from .smplx_reference import check_posing  # its licence is not ours: only where a real SMPL-X file is in play
@@ -84,7 +87,7 @@ def _require_keys(arrays: dict[str, np.ndarray], found: list[str], name: str) ->
     if missing:
         raise ValueError(
             f"{name} is no SMPL-X file: it lacks {', '.join(missing)} and holds {', '.join(sorted(found)[:12])}. "
-            f"Give SMPLX_NEUTRAL.npz, SMPLX_MALE.npz or SMPLX_FEMALE.npz, or use 'default'."
+            f"Give SMPLX_NEUTRAL.npz, SMPLX_MALE.npz or SMPLX_FEMALE.npz, FLAME's model, or use 'default'."
         )
 
 
@@ -94,7 +97,7 @@ _OPTIONAL = (
 )  # fmt: skip
 
 
-def _from_arrays(arrays: dict[str, np.ndarray], name: str, level: int) -> HeadModel:
+def _from_arrays(arrays: dict[str, np.ndarray], name: str, level: int, crop: bool = True) -> HeadModel:
     _check_sizes(arrays, name)
     as_float = {k: torch.from_numpy(arrays[k].astype(np.float32)) for k in REQUIRED if k not in ("f", "kintree_table")}
     faces = torch.from_numpy(arrays["f"].astype(np.int64))
@@ -102,7 +105,7 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str, level: int) -> HeadMo
     regressor = as_float["J_regressor"]
     # joints come from the whole body, in double precision, before any vertex is cropped away
     joints = (regressor.double() @ as_float["v_template"].double()).float()
-    kept, faces, face_number = _crop(as_float["v_template"], faces, joints)
+    kept, faces, face_number = _crop(as_float["v_template"], faces, joints if crop else None)
     parents = torch.from_numpy(arrays["kintree_table"][0].astype(np.int64))
     parents[0] = -1
     template, weights = as_float["v_template"][kept], as_float["weights"][kept]
@@ -147,7 +150,7 @@ def _check_sizes(arrays: dict[str, np.ndarray], name: str) -> None:
         if len(found) != len(shape) or any(s is not None and s != n for s, n in zip(shape, found, strict=True)):
             raise ValueError(
                 f"{name} is no SMPL-X file: {key} has shape {list(found)}, expected "
-                f"{[s if s is not None else 'any' for s in shape]}. SMPL, SMPL-H and FLAME files have other sizes."
+                f"{[s if s is not None else 'any' for s in shape]}. SMPL and SMPL-H files have other sizes."
             )
 
 
@@ -172,10 +175,15 @@ def _pose_basis(posedirs: Tensor, kept: Tensor) -> Tensor:
     return basis.flatten(0, 1).T.contiguous()
 
 
-def _crop(template: Tensor, faces: Tensor, joints: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Kept vertex numbers, renumbered faces, and the new number of every old face (-1 where dropped)."""
-    neck = joints[NECK]
-    inside = (template[:, 1] > neck[1] - BELOW_NECK) & ((template[:, 0] - neck[0]).abs() < BESIDE_NECK)
+def _crop(template: Tensor, faces: Tensor, joints: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Kept vertex numbers, renumbered faces, and the new number of every old face (-1 where dropped).
+
+    Without joints all is kept but what no face uses.
+    """
+    inside = torch.ones(len(template), dtype=torch.bool)
+    if joints is not None:
+        neck = joints[NECK]
+        inside = (template[:, 1] > neck[1] - BELOW_NECK) & ((template[:, 0] - neck[0]).abs() < BESIDE_NECK)
     alive = inside[faces].all(dim=1)
     kept = torch.unique(faces[alive])
     if len(kept) == 0:

@@ -32,10 +32,14 @@ def read_pickle(path: Path) -> Any:
     return unpickle(path.read_bytes(), path.name)
 
 
-def unpickle(data: bytes, name: str) -> Any:
-    """As `read_pickle`, of bytes; `name` is what errors call them."""
+def unpickle(data: bytes, name: str, leave_out_tensors: bool = False) -> Any:
+    """As `read_pickle`, of bytes; `name` is what errors call them.
+
+    Args:
+        leave_out_tensors: torch's tensors come back as None, instead of ending the reading.
+    """
     try:
-        return _plain(parse(data, _find), {})
+        return _plain(parse(data, _find_all_but_tensors if leave_out_tensors else _find), {})
     except Refused as error:
         raise ValueError(
             f"{name} asks for {error}, and only arrays and plain containers are read from pickles: anything else could "
@@ -66,7 +70,27 @@ def _find(module: str, name: str) -> Any:
     raise Refused(f"'{module}.{name}'" + (", a torch tensor," if root == "torch" else ""))
 
 
+def _find_all_but_tensors(module: str, name: str) -> Any:
+    return _LeftOut if module.split(".")[0] == "torch" else _find(module, name)
+
+
 # ------------------------------------------------------------------------------------------------------- the stand-ins
+
+
+class _LeftOut:
+    """Whatever torch rebuilds a tensor by, and the tensor."""
+
+    is_stand_in = True
+
+    def __init__(self, *ignored: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def resolve(self) -> None:
+        return None
+
 
 
 class _Dtype:
@@ -89,19 +113,29 @@ class _Dtype:
 
 
 class _Array:
-    """numpy.ndarray as `_reconstruct` and a state (version, shape, dtype, is_fortran, raw) build it."""
+    """numpy.ndarray as `_reconstruct` and a state (version, shape, dtype, is_fortran, raw) build it.
+
+    `np.save` wraps a dictionary into an array of one object, which comes back as the dictionary; more objects than one
+    are refused.
+    """
 
     is_stand_in = True
     array: np.ndarray | None = None
+    wrapped: tuple[object, ...] = ()
 
     def __init__(self, *ignored: object) -> None:
         pass
 
     def __setstate__(self, state: tuple) -> None:
         shape, dtype, fortran, raw = state[-4:]
+        if isinstance(raw, list) and len(raw) == 1 and shape == () and isinstance(raw[0], dict):
+            self.wrapped = (raw[0],)
+            return
         self.array = _array(raw, dtype, shape, "F" if fortran else "C")
 
-    def resolve(self) -> np.ndarray:
+    def resolve(self, plain: Callable[[object], Any] = lambda value: value) -> Any:
+        if self.wrapped:
+            return plain(self.wrapped[0])
         if self.array is None:
             raise Refused("an array without values")
         return self.array
@@ -243,9 +277,9 @@ def _plain(value: Any, seen: dict[int, Any]) -> Any:
     """The tree without stand-ins. What is shared is resolved once, so that references cannot multiply it."""
     if id(value) in seen:
         return seen[id(value)]
-    if isinstance(value, _Chumpy | _Sparse):
+    if isinstance(value, _Chumpy | _Sparse | _Array):
         made = value.resolve(lambda inner: _plain(inner, seen))
-    elif isinstance(value, _Array | _Holder | _Dtype):
+    elif isinstance(value, _Holder | _Dtype | _LeftOut):
         made = value.resolve()
     elif isinstance(value, Mapping):
         made = {key: _plain(inner, seen) for key, inner in value.items()}

@@ -92,7 +92,7 @@ def test_facial_weight_is_on_the_face_alone(coarse_head: HeadModel) -> None:
         (None, "There is no head model file"),
         (b"not a zip", "not a readable head model"),
         ({"v_template": np.zeros((5, 3))}, "lacks f, shapedirs"),
-        ("flame", "is no SMPL-X file: J_regressor has shape"),
+        ("flame", "has the joints of FLAME, but posedirs has shape"),
         ("pickle", "not a readable head model"),
     ],
 )

@@ -47,6 +47,8 @@ READERS = (
     *(Reader(module.NAME, module.LOOKS_LIKE, module.recognise, module.read) for module in _TRACKERS),
 )
 
+_FAMILIES = {"smplx": "SMPL-X", "flame": "FLAME"}
+
 log = logging.getLogger(__name__)
 
 
@@ -75,8 +77,8 @@ def load_fit(
         fps: frames per second, where the file does not say it or is wrong.
         mirror: swap left and right of an ARKit recording.
         legacy10: ten expression values of SMPLer-X or SMPLify-X are those of SMPL-X's old 10 + 10 file.
-        body_model: the user's own SMPL-X model (`load_head_model` of that file): where the fit's expressions are its
-            and not the head model's, they are converted, and what could not be expressed is logged.
+        body_model: the user's own SMPL-X or FLAME model (`load_head_model` of that file): where the fit's expressions
+            are its and not the head model's, they are converted, and what could not be expressed is logged.
 
     Raises:
         ValueError: no such file, no known format, damaged, without frames, or of another expression space than the
@@ -135,17 +137,23 @@ def _for_head(fit: SMPLXFit, head_model: HeadModel, body_model: HeadModel | None
         # trackers of bodies see no face, and a neutral face is neutral in every space
         fit = fit.replace(expression=fit.expression[:, :0], expression_space=head_model.expression_space)
         fit = fit.replace(expression=fit.expression.new_zeros(fit.num_frames, head_model.expression_basis.shape[2]))
+    for model in filter(None, (body_model, head_model)):
+        # trackers that write fewer of FLAME's expressions write the first of the hundred
+        if model.expression_space == "flame100" and fit.expression_space.startswith("flame"):
+            fit = fit.replace(expression_space=model.expression_space)
     if fit.expression_space != head_model.expression_space and body_model is not None:
         from .expression import convert_expression  # scipy's interpolation takes a while to import
 
         return convert_expression(fit, body_model, head_model)[0]
-    if fit.expression_space != head_model.expression_space and fit.expression_space.startswith("smplx"):
+    family = next((name for start, name in _FAMILIES.items() if fit.expression_space.startswith(start)), None)
+    if fit.expression_space != head_model.expression_space and family:
         raise ValueError(
             f"The fit's expressions are in the space '{fit.expression_space}', the head model "
             f"'{head_model.model_id}' has '{head_model.expression_space}'. Track the clip with this head model, or "
-            f"load the head model that the fit was made with, or give your own SMPL-X file as `body_model` to convert."
+            f"load the head model that the fit was made with, or give your own {family} file as `body_model` to "
+            f"convert."
         )
     fit.require_space(head_model)
-    if fit.model_id == "smplx" and head_model.expression_space.startswith("smplx"):
-        fit = fit.replace(model_id=head_model.model_id)  # trackers do not write which file of SMPL-X they used
+    if fit.model_id in _FAMILIES and head_model.expression_space.startswith(fit.model_id):
+        fit = fit.replace(model_id=head_model.model_id)  # trackers do not write which file they used
     return fit

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from expportrait_core.fit import load_fit
+from expportrait_core.body import load_head_model
+from expportrait_core.fit import load_fit, save_fit
 from expportrait_core.fit.formats.expression import convert_expression, correspond
-from expportrait_core.types import HeadModel, LandmarkEmbedding, SMPLXFit
+from expportrait_core.types import HEAD, JAW, LEFT_EYE, RIGHT_EYE, HeadModel, LandmarkEmbedding, SMPLXFit
 
+from ...body.flame_file import write_flame, write_landmarks
 from .tracker_files import write_beat2, write_vhap
 
 MADE_OF = ("jawForward", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "eyeBlinkLeft", "eyeBlinkRight",
@@ -67,6 +69,47 @@ def test_units_come_back_and_the_residual_is_small(
     assert converted.expression.min() >= 0 and converted.expression.max() <= 1
     assert torch.equal(converted.poses, fit.poses) and converted.expression_space == "arkit"
     assert load_fit(tmp_path / "a.npz", coarse_head, body_model=model).model_id == "default-head"
+
+
+def test_flame_is_converted_through_its_own_file(
+    stranger, coarse_head: HeadModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stranger as a FLAME file: a tracker's hundred and another's first fifty become the same units."""
+    model, unmix = stranger
+    points, faces = model.template.numpy(), model.faces.numpy()
+    shapedirs = np.zeros((len(points), 3, 400))
+    shapedirs[..., 300:] = model.expression_basis.numpy()
+    regressor, weights = np.zeros((5, len(points))), np.zeros((len(points), 5))
+    for number, joint in enumerate((0, HEAD, JAW, LEFT_EYE, RIGHT_EYE)):
+        regressor[number, (model.template - model.joint_template[joint]).norm(dim=1).argmin()] = 1
+        weights[:, number] = model.skin_weights[:, joint].numpy()
+    weights[:, 0] = 1 - weights[:, 1:].sum(1)
+    path = write_flame(tmp_path / "generic_model.pkl", {
+        "v_template": points, "f": faces, "shapedirs": shapedirs, "posedirs": np.zeros((len(points), 3, 36)),
+        "J_regressor": regressor, "weights": weights,
+        "kintree_table": np.array([[-1, 0, 1, 1, 1], range(5)]),
+    })  # fmt: skip
+    landmarks = model.landmarks["ibug51"]
+    write_landmarks(tmp_path, landmarks.triangles.numpy(), landmarks.barycentric.numpy())
+    flame = load_head_model(path, level=0)
+
+    write_vhap(tmp_path / "tracked_flame_params_3.npz")
+    fit = load_fit(tmp_path / "tracked_flame_params_3.npz")
+    units = torch.zeros(fit.num_frames, 10)
+    units[0, 1:3], units[1, 4], units[2, 8] = 0.8, 1.0, 0.6
+    expression = torch.zeros(fit.num_frames, 100)
+    expression[:, :10] = units @ unmix.T
+    columns = [coarse_head.expression_names.index(name) for name in MADE_OF]
+    for name, count in (("flame100", 100), ("flame50", 50)):
+        save_fit(fit.replace(expression=expression[:, :count], expression_space=name), tmp_path / f"{name}.npz")
+        converted = load_fit(tmp_path / f"{name}.npz", coarse_head, body_model=flame)
+        assert (converted.expression[:, columns] - units).abs().max() < 0.05
+        assert converted.expression_space == "arkit" and torch.equal(converted.poses, fit.poses)
+    assert "from 'flame100' to 'arkit'" in caplog.text
+    with pytest.raises(ValueError, match="or give your own FLAME file as `body_model`"):
+        load_fit(tmp_path / "flame50.npz", coarse_head)
+    on_its_own_head = load_fit(tmp_path / "tracked_flame_params_3.npz", flame)
+    assert on_its_own_head.model_id == "generic_model" and torch.equal(on_its_own_head.expression, fit.expression)
 
 
 def test_what_cannot_be_converted_says_what_to_do(stranger, coarse_head: HeadModel, tmp_path: Path) -> None:
