@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from .animate import animate
 from .body import load_head_model
 from .demo import ASSETS, PERFORMANCE, PHOTO, telling_moments
 from .fit import load_fit
-from .generator.demo import resize_pictures
+from .generator.demo_model import resize_pictures
 from .media import read_picture, write_clip, write_picture
+from .walk import animate
 
 CLIP = ASSETS / "demo_clip.mp4"
 WORKFLOWS = Path(__file__).parent.parent / "workflows"

@@ -99,8 +99,8 @@ def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
 
 
 def _personalize(options: argparse.Namespace, steps: Steps) -> None:
-    from .animate import make_portrait
     from .media import read_images, write_picture
+    from .walk import make_portrait
 
     images, _ = read_images(options.images)
     portrait = make_portrait(images, _model(options), options.size, steps)
@@ -109,14 +109,14 @@ def _personalize(options: argparse.Namespace, steps: Steps) -> None:
 
 
 def _animate(options: argparse.Namespace, steps: Steps) -> None:
-    from .animate import animate
     from .fit import require_face
     from .media import read_images, write_clip, write_picture
+    from .walk import animate
 
     model, folder = _model(options), options.output
     images, _ = read_images(options.images)
     require_face(images, options.images.name)  # before a driving clip is tracked
-    made = animate(images, _driver(options.driver, model, steps), model, options.size, steps)
+    made = animate(images, _driver(options.driver, model, steps), model, options.size, steps, options.head_pose)
     _say(write_picture(folder / "picture.png", made.portrait.picture))
     _say(made.portrait.head.save(folder / "head.safetensors"))
     _say(write_clip(folder / "normals.mp4", made.maps.normals, made.maps.fps))
@@ -143,7 +143,7 @@ def _generate(options: argparse.Namespace, steps: Steps) -> None:
 
 def _train_generator(options: argparse.Namespace, steps: Steps) -> None:
     from .generator.clip_pool import load_pool, render_pool
-    from .generator.demo import DemoConfig, load_demo
+    from .generator.demo_model import DemoConfig, load_demo
     from .generator.train import TrainConfig, train_demo
 
     size, folder = DemoConfig().size, options.clips
@@ -207,16 +207,12 @@ def _maps(options: argparse.Namespace, steps: Steps, pictures: int = 1) -> Rende
     """The normals of a saved head that a driver moves, for one picture or as many as the driver's frames."""
     from .generator import require_pictures
     from .head import load_head
-    from .render import render_normals
-    from .transfer import transfer
+    from .walk import drive
 
     head = load_head(options.head, None if options.head_model == "default" else _model(options))
     driver = _driver(options.driver, head.model, steps)
     require_pictures(pictures, driver.num_frames)
-    with steps("transfer"):
-        motion = transfer(head, driver)
-    with steps("render") as progress:
-        return render_normals(motion, size=options.size, progress=progress)
+    return drive(head, driver, options.size, steps, options.head_pose)[1]
 
 
 # --------------------------------------------------------------------------------------------------------- the options
@@ -320,6 +316,9 @@ def _head_argument(parser: argparse.ArgumentParser) -> None:
 
 def _driver_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("driver", type=Path, help="the performance: a fit file or a clip")
+    parser.add_argument("--head-pose", default="relative", choices=("driver", "portrait", "relative"),
+                        help="whose pose the head has; relative: the portrait's, turned as the driver turns "
+                        "(default: %(default)s)")  # fmt: skip
 
 
 def _output(parser: argparse.ArgumentParser, text: str) -> None:

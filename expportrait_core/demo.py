@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .animate import Animation, animate
 from .body import load_head_model
 from .contact_sheet import contact_sheet, overlay
 from .fit import landmark_error_percent, load_fit
@@ -20,6 +19,7 @@ from .media import read_picture, write_clip, write_picture
 from .portable import atomic_path
 from .steps import Steps
 from .types import HEAD, JAW, NECK, SMPLXFit
+from .walk import Animation, animate
 
 __all__ = ["run_demo"]
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import comfy.model_management as management
 import comfy.sample
 import comfy.samplers
 import node_helpers
 from comfy_api.latest import io
 
 from .. import expportrait_core as core
-from .running import NodeProgress
+from .running import NodeProgress, stop_if_asked
 from .sockets import HeadMotion, ModelPatch, declare
 
-BACKGROUNDS = ["fill", "keep", "transparent"]  # the core's; a test compares them
+BACKGROUNDS = ["fill", "keep", "transparent"]  # the core's, as what follows; a test compares them
+WINDOW, OVERLAP = 4, 1
 
 
 class PhotoPreview(io.ComfyNode):
@@ -78,7 +78,6 @@ class LoadDemoGenerator(io.ComfyNode):
     @classmethod
     def execute(cls) -> io.NodeOutput:
         from ..expportrait_core.generator import load_demo
-        from ..expportrait_core.generator.generate import OVERLAP, WINDOW
         from ..expportrait_core.generator.keymap import native_state_dict
         from ..expportrait_core.generator.native_host import InWindows
         from . import native
@@ -145,8 +144,10 @@ class ApplyExpPortrait(io.ComfyNode):
         cls, model, model_patch, normals, reference_normals, strength: float, start: float, end: float,
         pose_on_negative: bool,
     ) -> io.NodeOutput:  # fmt: skip
+        from . import native
+
         return io.NodeOutput(
-            apply_adapter(model, model_patch, normals, reference_normals, strength, start, end, pose_on_negative)
+            native.apply_adapter(model, model_patch, normals, reference_normals, strength, start, end, pose_on_negative)
         )
 
 
@@ -223,8 +224,8 @@ class DiTSampler(io.ComfyNode):
                     step=0.05,
                     tooltip="How strongly the video follows the normals.",
                 ),
-                io.Int.Input("window", default=4, min=1, max=1024, tooltip="Frames that the model sees at once."),
-                io.Int.Input("overlap", default=1, min=0, max=1023, tooltip="Frames that neighbouring windows share."),
+                io.Int.Input("window", default=WINDOW, min=1, max=1024, tooltip="Frames that the model sees at once."),
+                io.Int.Input("overlap", default=OVERLAP, min=0, max=1023, tooltip="Frames that two windows share."),
             ],
             outputs=[
                 io.Image.Output("images", display_name="images"),
@@ -237,7 +238,8 @@ class DiTSampler(io.ComfyNode):
         cls, model, vae, positive, negative, picture, normals, reference_normals, seed: int, steps: int, cfg: float,
         sampler_name: str, scheduler: str, denoise: float, strength: float, window: int, overlap: int, model_patch=None,
     ) -> io.NodeOutput:  # fmt: skip
-        from ..expportrait_core.generator.demo import resize_pictures
+        from ..expportrait_core.generator import require_pictures
+        from ..expportrait_core.generator.demo_model import resize_pictures
         from ..expportrait_core.generator.generate import demo_size, to_pictures, windows
         from ..expportrait_core.generator.native_host import InWindows
         from . import native
@@ -247,11 +249,7 @@ class DiTSampler(io.ComfyNode):
                 "This sampler drives the model of Load Demo Generator. For another video model use Apply ExpPortrait, "
                 "that model's own image-to-video node and KSampler."
             )
-        if len(picture) not in (1, len(normals)):
-            raise ValueError(
-                f"There are {len(picture)} pictures and {len(normals)} normal maps. Give one photo, or the frames of "
-                f"Photo Preview made with the same motion."
-            )
+        require_pictures(len(picture), len(normals))
         windows(len(normals), window, overlap)  # refuses what does not fit before the work begins
         demo = model.model.demo
         height, width = demo_size(*normals.shape[1:3], demo)
@@ -260,7 +258,7 @@ class DiTSampler(io.ComfyNode):
             node_helpers.conditioning_set_values(c, {"reference_latents": [picture]}) for c in (positive, negative)
         )
         if model_patch is not None:
-            model = apply_adapter(model, model_patch, normals, reference_normals, strength)
+            model = native.apply_adapter(model, model_patch, normals, reference_normals, strength)
         # the bar counts windows; with guidance core calls the model for both branches at once, or one after the other
         seen = InWindows(window, overlap, NodeProgress(), lambda latents: to_pictures(latents, demo.fold), steps)
         model = native.with_windows(model, seen)
@@ -271,35 +269,3 @@ class DiTSampler(io.ComfyNode):
             denoise=denoise, disable_pbar=True, seed=seed,
         )  # fmt: skip
         return io.NodeOutput(vae.decode(latent).flatten(0, 1), {"samples": latent})
-
-
-def stop_if_asked(done: int, total: int, preview: object) -> None:
-    """The progress callback where core shows the progress itself."""
-    management.throw_exception_if_processing_interrupted()
-
-
-def apply_adapter(
-    model, patch, normals, reference_normals, strength: float, start: float = 0.0, end: float = 1.0,
-    on_negative: bool = False,
-):  # fmt: skip
-    """The MODEL with the adapter in it, after checking that the two fit."""
-    from ..expportrait_core.generator.adapter import ExpPortraitAdapter
-    from ..expportrait_core.generator.native_host import AdapterWrapper
-    from . import native
-
-    adapter = patch.model
-    if not isinstance(adapter, ExpPortraitAdapter):
-        raise ValueError(
-            f"This model patch is a {type(adapter).__name__}, not an ExpPortrait adapter. Use the one of Load Demo "
-            f"Generator, or an adapter file of this project."
-        )
-    embedding = getattr(model.model.diffusion_model, "patch_embedding", None)
-    if embedding is None or embedding.weight.ndim != 5:
-        raise ValueError(
-            f"The model is a {type(model.model).__name__}, and the adapter was made for Wan video models. Load the "
-            f"model that it belongs to."
-        )
-    adapter.config.require_base(embedding.weight.shape[0], embedding.weight.shape[1])
-    sigmas = tuple(float(model.get_model_object("model_sampling").percent_to_sigma(share)) for share in (start, end))
-    wrapper = AdapterWrapper(adapter, normals[..., :3], reference_normals[:1, ..., :3], strength, on_negative, sigmas)
-    return native.with_adapter(model, patch, wrapper)

@@ -16,10 +16,10 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 if TYPE_CHECKING:
-    from ..expportrait_core.generator.demo import DemoConfig
+    from ..expportrait_core.generator.demo_model import DemoConfig
     from ..expportrait_core.generator.native_host import AdapterWrapper, InWindows
 
-__all__ = ["DemoVAE", "DemoWan", "adapter_patcher", "demo_model", "empty_text", "with_adapter", "with_windows"]
+__all__ = ["DemoVAE", "DemoWan", "adapter_patcher", "apply_adapter", "demo_model", "empty_text", "with_windows"]
 
 WINDOWS, ADAPTER = "expportrait_windows", "expportrait_adapter"
 TEXT_TOKENS = 1  # the demo ignores its text
@@ -56,7 +56,7 @@ class DemoWan(comfy.model_base.WAN21):
         self.demo = demo
 
     def concat_cond(self, **kwargs):
-        from ..expportrait_core.generator.demo import MASK_CHANNELS, PHOTO, PREVIEW
+        from ..expportrait_core.generator.demo_model import MASK_CHANNELS, PHOTO, PREVIEW
 
         noise, given = kwargs["noise"], kwargs.get("reference_latents") or [kwargs.get("concat_latent_image")]
         if given[-1] is None:
@@ -91,12 +91,12 @@ class FoldPixels(torch.nn.Module):
         self.pixel_space_vae = torch.nn.Parameter(torch.tensor(1.0))  # core asks for parameters to find the device
 
     def encode(self, pixels: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        from ..expportrait_core.generator.demo import fold_pixels
+        from ..expportrait_core.generator.demo_model import fold_pixels
 
         return fold_pixels(pixels, self.fold)
 
     def decode(self, samples: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        from ..expportrait_core.generator.demo import unfold_pixels
+        from ..expportrait_core.generator.demo_model import unfold_pixels
 
         return unfold_pixels(samples, self.fold)
 
@@ -120,7 +120,7 @@ class DemoVAE(comfy.sd.VAE):
 def demo_model(demo: DemoConfig, state: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
     """The demo's transformer as core's MODEL, in float32. `state` holds its weights under native names."""
     from ..expportrait_core.generator.adapter import MASK_CHANNELS
-    from ..expportrait_core.generator.demo import TEXT_DIM
+    from ..expportrait_core.generator.demo_model import TEXT_DIM
     from ..expportrait_core.generator.sampling import SHIFT
 
     config = comfy.supported_models.WAN21_T2V(
@@ -150,7 +150,7 @@ def adapter_patcher(adapter: torch.nn.Module) -> comfy.model_patcher.ModelPatche
 
 def empty_text() -> list:
     """A CONDITIONING without words."""
-    from ..expportrait_core.generator.demo import TEXT_DIM
+    from ..expportrait_core.generator.demo_model import TEXT_DIM
 
     return [[torch.zeros(1, TEXT_TOKENS, TEXT_DIM), {}]]
 
@@ -174,3 +174,29 @@ def with_windows(model, windows: InWindows):
 
 def _product(shape: tuple[int, ...]) -> int:
     return int(torch.tensor(shape).prod())
+
+
+def apply_adapter(
+    model, patch, normals, reference_normals, strength: float, start: float = 0.0, end: float = 1.0,
+    on_negative: bool = False,
+):  # fmt: skip
+    """The MODEL with the adapter in it, after checking that the two fit."""
+    from ..expportrait_core.generator.adapter import ExpPortraitAdapter
+    from ..expportrait_core.generator.native_host import AdapterWrapper
+
+    adapter = patch.model
+    if not isinstance(adapter, ExpPortraitAdapter):
+        raise ValueError(
+            f"This model patch is a {type(adapter).__name__}, not an ExpPortrait adapter. Use the one of Load Demo "
+            f"Generator, or an adapter file of this project."
+        )
+    embedding = getattr(model.model.diffusion_model, "patch_embedding", None)
+    if embedding is None or embedding.weight.ndim != 5:
+        raise ValueError(
+            f"The model is a {type(model.model).__name__}, and the adapter was made for Wan video models. Load the "
+            f"model that it belongs to."
+        )
+    adapter.config.require_base(embedding.weight.shape[0], embedding.weight.shape[1])
+    sigmas = tuple(float(model.get_model_object("model_sampling").percent_to_sigma(share)) for share in (start, end))
+    wrapper = AdapterWrapper(adapter, normals[..., :3], reference_normals[:1, ..., :3], strength, on_negative, sigmas)
+    return with_adapter(model, patch, wrapper)

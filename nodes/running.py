@@ -10,7 +10,7 @@ import comfy.utils
 import torch
 from PIL import Image
 
-__all__ = ["NodeProgress", "frames_of", "rest_device", "work_device"]
+__all__ = ["NodeProgress", "frames_of", "rest_device", "stop_if_asked", "work_device"]
 
 PICTURE_SECONDS = 0.25  # between two live pictures: encoding them costs time
 PICTURE_SIDE = 512  # pixels
@@ -32,6 +32,11 @@ class NodeProgress:
             pixels = preview.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8)
             picture = ("JPEG", Image.fromarray(pixels.contiguous().numpy()), PICTURE_SIDE)
         self._bar.update_absolute(done, total, picture)
+
+
+def stop_if_asked(done: int, total: int, preview: object) -> None:
+    """The progress callback where core shows the progress itself."""
+    management.throw_exception_if_processing_interrupted()
 
 
 def work_device() -> torch.device:

@@ -87,7 +87,7 @@ class TransferExpression(io.ComfyNode):
 
         if portrait_fit is not None:
             head = with_portrait(head, portrait_fit.fit)
-        gains = Gains(mouth_gain, eyes_gain, brows_gain, pose_gain, wrinkles_gain)
+        gains = Gains(mouth=mouth_gain, eyes=eyes_gain, brows=brows_gain, pose=pose_gain, wrinkles=wrinkles_gain)
         motion = transfer(
             head.to(work_device()), driver.fit, transfer_model, head_pose, camera, expression, neutral_frame, gains
         )

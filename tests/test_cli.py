@@ -90,7 +90,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_work(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str | Path]
 ) -> None:
     monkeypatch.setattr("expportrait_core.fit.track", lambda *_, **__: pytest.fail("the work began"))
-    monkeypatch.setattr("expportrait_core.animate.track", lambda *_, **__: pytest.fail("the work began"))
+    monkeypatch.setattr("expportrait_core.walk.track", lambda *_, **__: pytest.fail("the work began"))
     (tmp_path / "file").touch()
     said = sentence(capsys, *command, tmp_path / "file" / "deeper" / "out.npz")
     assert "Nothing can be written to" in said and "Choose another output" in said

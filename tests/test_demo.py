@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from expportrait_core import animate as animate_module
-from expportrait_core import demo
+from expportrait_core import demo, walk
 from expportrait_core.body import load_head_model
 from expportrait_core.fit import load_fit
-from expportrait_core.media import inspect_clip, read_picture
+from expportrait_core.media import inspect_clip, read_clip, read_picture
 from expportrait_core.steps import Steps
 
 
@@ -46,9 +45,9 @@ def test_moments_are_those_that_differ(performance) -> None:
 
 
 def test_a_driver_of_another_space_is_refused_before_the_long_work(performance, monkeypatch) -> None:
-    monkeypatch.setattr(animate_module, "track", lambda *_, **__: pytest.fail("tracked all the same"))
+    monkeypatch.setattr(walk, "track", lambda *_, **__: pytest.fail("tracked all the same"))
     with pytest.raises(ValueError, match="flame100"):
-        animate_module.animate(
+        walk.animate(
             torch.rand(1, 64, 64, 3), replace(performance, expression_space="flame100"), load_head_model()
         )
 
@@ -70,6 +69,13 @@ def test_the_whole_walk_on_three_frames(tmp_path: Path, monkeypatch) -> None:
         assert (clip.height, clip.width, clip.num_frames) == (256, 256, 3)
     sheet = read_picture(tmp_path / "demo" / "contact_sheet.png")[0]
     assert sheet.std() > 0.1
+    # each clip is what its name says: normals are black behind the head, where the others show the photo's wall
+    clips = {name: read_clip(tmp_path / "demo" / f"{name}.mp4")[0][0] for name in ("normals", "preview", "portrait")}
+    assert clips["normals"][:8, -8:].max() < 0.05
+    assert clips["preview"][:8, -8:].min() > 0.3 and clips["portrait"][:8, -8:].min() > 0.3
+    assert (clips["preview"] - clips["portrait"]).abs().mean() < 0.1  # the same moment
+    sharpness = {name: (clip[1:] - clip[:-1]).abs().mean() for name, clip in clips.items()}
+    assert sharpness["preview"] > 1.2 * sharpness["portrait"]  # which comes from small frames
 
 
 def test_a_missing_scikit_image_costs_the_figures_and_nothing_else(tmp_path: Path, monkeypatch) -> None:
@@ -83,7 +89,7 @@ def test_a_missing_scikit_image_costs_the_figures_and_nothing_else(tmp_path: Pat
 def test_a_clip_that_begins_without_a_face_is_animated_from_the_first_face(performance) -> None:
     photo = read_picture(demo.PHOTO)
     clip = torch.cat([torch.full_like(photo, 0.5), photo])
-    made = animate_module.animate(clip, performance.frames(slice(0, 2)), load_head_model(level=0), size=128)
+    made = walk.animate(clip, performance.frames(slice(0, 2)), load_head_model(level=0), size=128)
     assert made.motion.portrait_frame == 1
     assert torch.equal(made.portrait.picture, made.portrait.pictures[1])
     assert (made.preview[0] - made.portrait.picture).abs().mean() < 0.1  # a grey square would be far from it
@@ -91,12 +97,12 @@ def test_a_clip_that_begins_without_a_face_is_animated_from_the_first_face(perfo
 
 def test_the_preview_finds_the_person_by_itself(performance, monkeypatch) -> None:
     """The silhouette is too coarse for it: its rim tears as the head turns."""
-    masks, preview = [], animate_module.photo_preview
+    masks, preview = [], walk.photo_preview
 
     def note(picture, motion, mask=None, **more):
         masks.append(mask)
         return preview(picture, motion, mask, **more)
 
-    monkeypatch.setattr(animate_module, "photo_preview", note)
-    animate_module.animate(read_picture(demo.PHOTO), performance.frames(slice(0, 1)), load_head_model(level=0), 128)
+    monkeypatch.setattr(walk, "photo_preview", note)
+    walk.animate(read_picture(demo.PHOTO), performance.frames(slice(0, 1)), load_head_model(level=0), 128)
     assert masks == [None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -30,6 +32,14 @@ def test_report_shows_and_says_what_was_reached(portrait) -> None:
     pictures, fit, head = portrait
     sheet = head_report(pictures, fit, head)
     assert sheet.ndim == 3 and sheet.std() > 0.1
+    # the rows: before the refined head, the refined head, its normals. Each shows what it says
+    other = head.fit.replace(translation=head.fit.translation + torch.tensor([0.1, 0, 0]))
+    rows = {
+        "before": (sheet - head_report(pictures, other, head)).abs().amax((1, 2)) > 0.1,
+        "after": (sheet - head_report(pictures, fit, dataclasses.replace(head, fit=other))).abs().amax((1, 2)) > 0.1,
+    }
+    before, after = (rows[name].nonzero()[:, 0] for name in ("before", "after"))
+    assert len(before) and len(after) and before.max() < after.min()
     text = head_summary(head)
     assert f"{head.report['landmark_error']['after']:.2f} after" in text and "default-head" in text
 

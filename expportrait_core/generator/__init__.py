@@ -5,7 +5,7 @@ with the ExpPortrait adapter; `attach` puts the same adapter into any of diffuse
 """
 
 from .adapter import AdapterConfig, AdapterFeatures, ExpPortraitAdapter, load_adapter
-from .demo import DemoConfig, DemoGenerator, load_demo
+from .demo_model import DemoConfig, DemoGenerator, load_demo
 from .diffusers_host import attach, inject
 from .evaluate import evaluate_demo
 from .generate import generate, require_pictures

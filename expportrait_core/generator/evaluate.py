@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..types import Progress, no_progress
 from .clip_pool import ClipPool, evaluation_pool
-from .demo import PHOTO, PREVIEW, DemoGenerator, load_demo, unfold_pixels
+from .demo_model import PHOTO, PREVIEW, DemoGenerator, load_demo, unfold_pixels
 from .generate import STEPS
 from .sampling import euler, flow_sigmas
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..types import Progress, RenderedHead, no_progress
-from .demo import PHOTO, PREVIEW, DemoConfig, DemoGenerator, load_demo, resize_pictures, unfold_pixels
+from .demo_model import PHOTO, PREVIEW, DemoConfig, DemoGenerator, load_demo, resize_pictures, unfold_pixels
 from .sampling import euler, flow_sigmas
 
 STEPS = 1  # our choice: an x0 network is at its best from pure noise

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..types import Progress, no_progress
 from .adapter import ExpPortraitAdapter
-from .demo import resize_pictures
+from .demo_model import resize_pictures
 from .generate import windows
 
 FRAMES_KEY = "expportrait_frames"

@@ -20,7 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 from ..portable import read_safetensors, write_safetensors
 from ..types import Progress, no_progress
 from .clip_pool import ClipPool
-from .demo import PHOTO, PREVIEW, TEXT_DIM, DemoConfig, DemoGenerator, fold_pixels, load_demo, unread
+from .demo_model import PHOTO, PREVIEW, TEXT_DIM, DemoConfig, DemoGenerator, fold_pixels, load_demo, unread
 from .fast_forward import fast_encode, fast_forward
 
 log = logging.getLogger(__name__)

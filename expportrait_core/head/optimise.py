@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..types import Progress, no_progress
-from .evaluation import JOINTS, SHARED, Neighbourhood, Parameters, Problem, evaluate, preview, rows_of
+from .problem import JOINTS, SHARED, Neighbourhood, Parameters, Problem, evaluate, preview, rows_of
 from .settings import PersonalizeSettings
 
 FIRST_MOMENT, SECOND_MOMENT = 0.9, 0.99  # a shorter memory than Adam's 0.999: there are only some hundred steps

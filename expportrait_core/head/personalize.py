@@ -19,10 +19,10 @@ from ..render import MeshTopology
 from ..types import HeadModel, PersonalizedHead, Progress, SMPLXFit, no_progress
 from . import offsets
 from .checks import check_in_view, check_inputs, check_mask, ready
-from .evaluation import Parameters, Problem, evaluate, landmark_pixels, offsets_of, poses_with, rows_of
 from .landmarks import FittedLandmarks, fitted_landmarks
 from .objective import MILLIMETRES, SYMBOLS
 from .optimise import first_sample, neighbourhood, number_of_steps, optimise, start_parameters
+from .problem import Parameters, Problem, evaluate, landmark_pixels, offsets_of, poses_with, rows_of
 from .settings import STANDARD, PersonalizeSettings
 from .targets import dense_targets
 
@@ -66,7 +66,7 @@ def personalize(
             found = optimise(problem, start, progress)
         with torch.no_grad():
             report = _report(problem, before, _measure(problem, found))
-            head = _head(model, problem, found)
+            head = assemble_head(model, problem, found)
     report |= {"seconds": round(time.perf_counter() - started, 2)} | _sizes(head)
     log.info("personalised %d frames in %.1f s", fit.num_frames, report["seconds"])
     return head.replace(report=report)
@@ -207,7 +207,8 @@ def _report(problem: Problem, before: _Measured, after: _Measured) -> dict:
     }
 
 
-def _head(model: HeadModel, problem: Problem, found: Parameters) -> PersonalizedHead:
+def assemble_head(model: HeadModel, problem: Problem, found: Parameters) -> PersonalizedHead:
+    """The head that the parameters describe."""
     fit, static, dynamic = problem.fit, problem.static, problem.dynamic
     rows = [dynamic.weight * dynamic.raw(part) for part in found.dynamic.split(CHUNK)]
     refined = fit.replace(

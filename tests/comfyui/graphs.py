@@ -9,7 +9,7 @@ def node(class_type: str, **inputs: object) -> dict:
     return {"class_type": class_type, "inputs": inputs}
 
 
-def walk(frames: int = 3, size: int = 128) -> dict:
+def walk(size: int = 128) -> dict:
     """Every node of the walk from the built-in photo and performance, small and quick."""
     return {
         "photo": node("LoadImage", image=PHOTO),

@@ -14,6 +14,7 @@ import torch
 
 from expportrait_core import demo
 from expportrait_core.fit import FACES, GAPS, load_fit, save_fit
+from expportrait_core.generator.generate import OVERLAP, WINDOW
 from expportrait_core.generator.preview.animate import BACKGROUNDS
 from expportrait_core.head import load_head
 from expportrait_core.media import read_picture, write_picture
@@ -89,6 +90,11 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
 def test_choices_are_the_cores(nodes, node: str, widget: str, choices) -> None:
     """The nodes repeat the core's lists, so that the server starts without importing it."""
     assert inputs_of(nodes[node])[widget][1]["options"] == list(choices)
+
+
+def test_windows_are_the_cores(nodes) -> None:
+    widgets = inputs_of(nodes["ExpPortraitDiTSampler"])
+    assert (widgets["window"][1]["default"], widgets["overlap"][1]["default"]) == (WINDOW, OVERLAP)
 
 
 def test_importing_the_pack_is_quick_and_light(install) -> None:

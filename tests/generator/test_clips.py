@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from expportrait_core.generator import clip_looks, clip_pool
+from expportrait_core.generator import clip_pool, clips
 from expportrait_core.generator.clip_looks import HELD_OUT_PICTURES, TRAINING_PICTURES, natural_pictures
 from expportrait_core.generator.clips import EVALUATION_SEED, Clip, ClipSource, random_clip
 from expportrait_core.render import NORMALS_CONVENTION, render_normals
@@ -99,7 +99,15 @@ class InThisProcess:
         return future
 
 
-def test_evaluation_set_is_fixed():
-    first, again = (clip_pool.render_clips(range(EVALUATION_SEED, EVALUATION_SEED + 1), 16, True, 1) for _ in range(2))
-    assert torch.equal(first.pictures, again.pictures)
-    assert clip_looks.HELD_OUT_PICTURES
+def test_evaluation_set_is_fixed_and_made_of_its_own_textures(monkeypatch):
+    asked = []
+
+    def pictures(held_out: bool) -> list:
+        asked.append(held_out)
+        return natural_pictures(held_out)
+
+    monkeypatch.setattr(clips, "natural_pictures", pictures)
+    first, again = (clip_pool.evaluation_pool(16, clips=1, frames=1) for _ in range(2))
+    assert torch.equal(first.pictures, again.pictures) and asked == [True, True]
+    training = clip_pool.render_clips(range(EVALUATION_SEED, EVALUATION_SEED + 1), 16, held_out=False, frames=1)
+    assert asked[-1] is False and not torch.equal(first.pictures, training.pictures)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from expportrait_core.generator.demo import WEIGHTS
+from expportrait_core.generator.demo_model import WEIGHTS
 from expportrait_core.generator.evaluate import evaluate_demo
 
 

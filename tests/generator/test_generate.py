@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from expportrait_core.generator.demo import PREVIEW
+from expportrait_core.generator.demo_model import PREVIEW
 from expportrait_core.generator.generate import demo_size, generate, windows
 from expportrait_core.render import NORMALS_CONVENTION
 from expportrait_core.types import RenderedHead
@@ -34,6 +34,9 @@ def test_windows_cover_every_frame_and_ramp_where_they_overlap(frames):
         total[start:stop] += weight
     assert (total > 0).all()
     assert spans[-1][1] == frames
+    if frames > 4:
+        assert spans[0][2].tolist() == [0.5, 1, 1, 0.5]  # each frame that two windows share is half of either
+    assert windows(8, 5, 2)[0][2].tolist() == pytest.approx([1 / 3, 2 / 3, 1, 2 / 3, 1 / 3])
     with pytest.raises(ValueError, match="overlap is 4 frames, expected 0 to 3"):
         windows(frames, 4, 4)
 

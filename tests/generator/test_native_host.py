@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from expportrait_core.generator.adapter import AdapterConfig, ExpPortraitAdapter
-from expportrait_core.generator.demo import resize_pictures
+from expportrait_core.generator.demo_model import resize_pictures
 from expportrait_core.generator.native_host import AdapterWrapper, InWindows
 
 LATENT, CONCAT, DIM = 2, 6, 8

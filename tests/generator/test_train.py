@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from expportrait_core.generator.clip_pool import ClipPool
-from expportrait_core.generator.demo import PHOTO, PREVIEW, DemoGenerator, load_demo
+from expportrait_core.generator.demo_model import PHOTO, PREVIEW, DemoGenerator, load_demo
 from expportrait_core.generator.evaluate import evaluate_demo, psnr
 from expportrait_core.generator.train import TrainConfig, Training, draw_batch, loss_of, rate_at, train_demo
 
@@ -74,7 +74,7 @@ def test_gradients_are_those_of_diffusers_forward():
     loss_of(model, batch, quiet, torch.Generator().manual_seed(2)).backward()
     found = model.transformer.proj_out.weight.grad.clone()
     model.zero_grad()
-    from expportrait_core.generator.demo import fold_pixels
+    from expportrait_core.generator.demo_model import fold_pixels
 
     target = fold_pixels(batch.video)
     noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(2))

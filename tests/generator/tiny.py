@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from expportrait_core.generator.demo import DemoConfig, DemoGenerator, unread
+from expportrait_core.generator.demo_model import DemoConfig, DemoGenerator, unread
 
 TINY = DemoConfig(size=16, heads=1, layers=2, ffn_dim=64)
 

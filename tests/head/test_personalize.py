@@ -10,19 +10,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from expportrait_core.body import landmark_points, pose_head
 from expportrait_core.body.regions import edges_of
 from expportrait_core.head import STANDARD, PersonalizeSettings, personalize
 from expportrait_core.head.checks import ready
-from expportrait_core.head.evaluation import Parameters, evaluate, landmark_pixels, offsets_of
 from expportrait_core.head.objective import landmark_term
 from expportrait_core.head.optimise import neighbourhood, start_parameters
+from expportrait_core.head.problem import Parameters, evaluate
 from expportrait_core.render import render_mesh
 from expportrait_core.types import HeadModel, PersonalizedHead, SMPLXFit
 
-from .people import Person, make_person, normal_error, posed, surface_error, tracked, unrefined
+from .people import SCHEME, Person, make_person, normal_error, posed, surface_error, tracked, unrefined
 
 SHORT = dataclasses.replace(STANDARD, steps=100, dense_size=128)
-build_problem = importlib.import_module("expportrait_core.head.personalize").build_problem
+module = importlib.import_module("expportrait_core.head.personalize")  # the name itself is the function
+build_problem, assemble_head = module.build_problem, module.assemble_head
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +215,12 @@ def test_the_objective_sees_the_head_that_comes_out(coarse_head: HeadModel, fit:
     draw = torch.Generator().manual_seed(0)
     moved = dataclasses.replace(start, static=0.01 * torch.randn(start.static.shape, generator=draw),
                                 dynamic=0.01 * torch.randn(start.dynamic.shape, generator=draw))  # fmt: skip
-    frame = torch.tensor([0])
-    pixels = landmark_pixels(problem, moved, frame, offsets_of(problem, moved))
-    landmarks = problem.landmarks
+    frame, landmarks = torch.tensor([0]), problem.landmarks
+    head = assemble_head(coarse_head, problem, moved)
+    embedding = coarse_head.landmarks[SCHEME]
+    points = landmark_points(pose_head(head, 0), coarse_head.faces, embedding)[:, embedding.triangles >= 0]
+    corners = head.fit.camera[[0]].project(points)
+    pixels = corners[..., :2] / corners[..., 2:]
     expected = landmark_term(pixels, landmarks.target, landmarks.confidence, problem.eye_distance)
     torch.testing.assert_close(evaluate(problem, moved, frame, None, (0, 0)).landmarks, expected)
 

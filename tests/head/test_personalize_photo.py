@@ -53,5 +53,5 @@ def test_raising_from_progress_cancels(portrait: tuple[Tensor, SMPLXFit], head_m
 
 def test_pictures_of_another_size_are_refused(portrait: tuple[Tensor, SMPLXFit], head_model: HeadModel) -> None:
     pictures, fit = portrait
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="the picture size of the fit"):
         personalize(head_model, fit, pictures[:, :100], settings=SHORT)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from expportrait_core.generator import keymap
-from expportrait_core.generator.demo import (
+from expportrait_core.generator.demo_model import (
     NATIVE_PREFIX,
     PHOTO,
     PREVIEW,

@@ -1,4 +1,4 @@
-"""The walk from a picture and a performance to the photo preview, as `expportrait animate` and `demo` take it."""
+"""The walk from a picture and a performance to the photo preview, as the command line and the demo take it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from .steps import Steps
 from .transfer import transfer
 from .types import HeadCrop, HeadModel, HeadMotion, PersonalizedHead, RenderedHead, SMPLXFit
 
-__all__ = ["Animation", "Portrait", "animate", "make_portrait"]
+__all__ = ["HEAD_POSE", "Animation", "Portrait", "animate", "drive", "make_portrait"]
+
+HEAD_POSE = "relative"  # two cameras rarely see their faces from the same height
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,41 @@ def make_portrait(
     return Portrait(pictures, silhouette, crop, head)
 
 
+def drive(
+    head: PersonalizedHead,
+    driver: SMPLXFit,
+    size: int = 512,
+    steps: Steps | None = None,
+    head_pose: str = HEAD_POSE,
+) -> tuple[HeadMotion, RenderedHead]:
+    """The head moved by the driver, and its normals. Whatever is shown of one performance is driven by this.
+
+    Args:
+        head_pose: as in `transfer`. By default the head turns from the portrait's own pose as the driver turns from
+            its first frame.
+
+    Raises:
+        ValueError: the driver's expressions are not the head's, or an unknown choice.
+    """
+    steps = steps or Steps()
+    with steps("transfer"):
+        motion = transfer(head, driver, head_pose=head_pose)
+    with steps("render") as progress:
+        return motion, render_normals(motion, size=size, progress=progress)
+
+
 def animate(
     images: Tensor,  # [F, H, W, 3] in 0..1, a picture or a clip of the person
     driver: SMPLXFit,
     model: HeadModel,
     size: int = 512,
     steps: Steps | None = None,
-    head_pose: str = "relative",
+    head_pose: str = HEAD_POSE,
 ) -> Animation:
     """Everything up to the photo preview: no diffusion, no download.
 
     Args:
-        head_pose: as in `transfer`. By default the head turns from the portrait's own pose as the driver turns from
-            its first frame: two cameras rarely see their faces from the same height.
+        head_pose: as in `drive`.
 
     Raises:
         ValueError: no face found, or the driver's expressions are not this model's.
@@ -85,10 +109,7 @@ def animate(
     steps = steps or Steps()
     driver.require_space(model)  # before the long work
     portrait = make_portrait(images, model, size, steps)
-    with steps("transfer"):
-        motion = transfer(portrait.head, driver, head_pose=head_pose)
-    with steps("render") as progress:
-        maps = render_normals(motion, size=size, progress=progress)
+    motion, maps = drive(portrait.head, driver, size, steps, head_pose)
     with steps("preview") as progress:
         # without the silhouette, which is good enough to keep the head in: the preview cuts along the photo's own edges
         preview, preview_mask = photo_preview(portrait.picture, motion, size=size, progress=progress)
