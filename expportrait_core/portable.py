@@ -121,8 +121,13 @@ class Portable:
         """Read what `save` wrote. `given` supplies the fields that are not saved (a head's model).
 
         Raises:
-            ValueError: not a file of this format, or a newer version of it.
+            ValueError: not a file of this format, or a newer version of it, or a field that is not saved is not given.
         """
+        for f in dataclasses.fields(cls):
+            if not f.metadata.get("saved", True) and f.name not in given:
+                raise ValueError(
+                    f"{Path(path).name} holds a {cls.__name__} without its {f.name}. Give it: load(path, {f.name}=...)."
+                )
         tensors, values = read_safetensors(path, cls.format)
         return _rebuild(cls, "", tensors, values, given)
 

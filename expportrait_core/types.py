@@ -310,6 +310,11 @@ class StoredOffsets(Portable):
 
     def __post_init__(self) -> None:
         require_shape(self, "offsets", self.offsets, "F", len(self.vertices), 3)
+        if len(self.vertices) and not 0 <= int(self.vertices.min()) <= int(self.vertices.max()) < self.num_vertices:
+            raise ValueError(
+                f"The offsets are of vertices {int(self.vertices.min())} to {int(self.vertices.max())} of "
+                f"{self.num_vertices}. The file is damaged; save it again."
+            )
 
     @staticmethod
     def of(offsets: DynamicOffsets, num_frames: int, chunk: int = 8) -> StoredOffsets:
@@ -339,11 +344,21 @@ class HeadMotion(Portable):
     fps: float = 25.0
     portrait_frame: int = 0  # frame of head.fit that the portrait picture shows: pose of the reference map
     offsets: DynamicOffsets | StoredOffsets | None = field(default=None, repr=False)  # Δf
+    model_id: str | None = None  # of the head, to know it again in a file; None takes the head's, as does the level's
+    level: int | None = None
 
     format: ClassVar[str] = "expportrait.motion"
 
     def __post_init__(self) -> None:
-        frames = len(self.expression)
+        frames, columns = len(self.expression), self.head.model.expression_basis.shape[2]
+        for name in ("model_id", "level"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.head, name))
+        if (self.model_id, self.level) != (self.head.model_id, self.head.level):
+            raise ValueError(
+                f"The motion was made for a head of '{self.model_id}' at level {self.level}, this head is of "
+                f"'{self.head.model_id}' at level {self.head.level}. Transfer the performance to this head again."
+            )
         require_shape(self, "expression", self.expression, frames, "E")
         require_shape(self, "poses", self.poses, frames, NUM_JOINTS, 3)
         require_shape(self, "translation", self.translation, frames, 3)
@@ -351,6 +366,25 @@ class HeadMotion(Portable):
             raise ValueError(f"The motion has {frames} frames and {len(self.camera)} cameras, expected one per frame.")
         if not 0 <= self.portrait_frame < self.head.fit.num_frames:
             raise ValueError(f"portrait_frame is {self.portrait_frame}, the head has {self.head.fit.num_frames}.")
+        if frames == 0:
+            raise ValueError("The motion has no frames. Transfer a performance that has some.")
+        if self.expression.shape[1] > columns:
+            raise ValueError(
+                f"The motion has {self.expression.shape[1]} expression values, the head model {columns}. Transfer the "
+                f"performance to this head again."
+            )
+        for name in ("expression", "poses", "translation"):
+            if not torch.isfinite(getattr(self, name)).all():
+                raise ValueError(f"The motion's {name} holds NaN or infinite values. Track the performance again.")
+        if not 0 < self.fps < math.inf:
+            raise ValueError(f"The motion's fps is {self.fps}, expected frames per second above 0.")
+        if isinstance(self.offsets, StoredOffsets):
+            stored = (len(self.offsets.offsets), self.offsets.num_vertices)
+            if stored != (frames, self.head.model.num_vertices):
+                raise ValueError(
+                    f"The motion's offsets are of {stored[0]} frames and {stored[1]} vertices, expected {frames} and "
+                    f"{self.head.model.num_vertices}. Transfer the performance to this head again."
+                )
 
     @property
     def num_frames(self) -> int:
@@ -388,8 +422,8 @@ class RenderedHead(Portable):
     format: ClassVar[str] = "expportrait.maps"
 
     def __post_init__(self) -> None:
+        require_shape(self, "normals", self.normals, "F", "H", "W", 3)
         frames, height, width = self.normals.shape[:3]
-        require_shape(self, "normals", self.normals, frames, height, width, 3)
         require_shape(self, "reference_normals", self.reference_normals, 1, height, width, 3)
         require_shape(self, "mask", self.mask, frames, height, width)
         require_shape(self, "depth", self.depth, frames, height, width)

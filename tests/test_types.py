@@ -164,3 +164,30 @@ def test_a_saved_motion_keeps_its_wrinkles(tmp_path: Path, head_model: HeadModel
     assert torch.allclose(read.offsets(3, 9), wrinkles[3:9], atol=4e-6)
     assert (read.offsets(0, frames)[:, :40] == 0).all()
     assert same(read, HeadMotion.load(read.save(tmp_path / "again.safetensors"), head=head))
+
+
+def test_a_motion_is_of_its_own_head(tmp_path: Path, head_model: HeadModel, coarse_head: HeadModel) -> None:
+    head = a_head(head_model)
+    fields = {"expression": torch.rand(2, 100), "poses": torch.randn(2, 55, 3), "translation": torch.randn(2, 3),
+              "camera": a_camera()}  # fmt: skip
+    path = HeadMotion(head, **fields).save(tmp_path / "motion.safetensors")
+    zeros = torch.zeros(coarse_head.num_vertices, 3)
+    coarse = PersonalizedHead(coarse_head, torch.zeros(10), zeros, zeros.repeat(2, 1, 1), a_fit(), 0, "default-head")
+    with pytest.raises(ValueError, match="made for a head of 'default-head' at level 1, this head is of .* level 0"):
+        HeadMotion.load(path, head=coarse)
+    with pytest.raises(ValueError, match=r"holds a HeadMotion without its head. Give it: load\(path, head=...\)"):
+        HeadMotion.load(path)
+    vertices = head_model.num_vertices
+    for changes, sentence in (
+        ({"expression": torch.full((2, 100), torch.nan)}, "expression holds NaN"),
+        ({"expression": torch.rand(2, 101)}, "has 101 expression values, the head model 100"),
+        ({"fps": 0.0}, "fps is 0.0"),
+        ({"offsets": StoredOffsets(torch.tensor([1]), torch.ones(1, 1, 3), vertices)}, "offsets are of 1 frames"),
+        ({"offsets": StoredOffsets(torch.tensor([1]), torch.ones(2, 1, 3), 9)}, "frames and 9 vertices"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            HeadMotion(head, **{**fields, **changes})
+    with pytest.raises(ValueError, match="are of vertices 3 to 9 of 9"):
+        StoredOffsets(torch.tensor([3, 9]), torch.ones(2, 2, 3), 9)
+    with pytest.raises(ValueError, match=r"normals has shape \[2, 4\]"):
+        RenderedHead(torch.rand(2, 4), torch.rand(1, 4), torch.rand(2), torch.rand(2), "camera")
