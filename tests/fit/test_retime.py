@@ -210,4 +210,4 @@ def test_quaternions_and_matrices_agree_also_at_half_turns() -> None:
 
 def test_a_head_that_only_nods_is_resampled_at_its_joint_alone(performance: SMPLXFit) -> None:
     resampled = resample_fit(performance, 60)
-    assert not resampled.poses[:, [j for j in range(1, 12)]].any() and resampled.poses[:, HEAD].any()
+    assert not resampled.poses[:, list(range(1, 12))].any() and resampled.poses[:, HEAD].any()
