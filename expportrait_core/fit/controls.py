@@ -19,6 +19,7 @@ from .expression_names import default_names
 from .formats.arkit import GAZE, JAW_OPEN, JAW_SIDE, UNITS
 from .named_units import unit_coefficients
 
+BEYOND = 1.0  # how far a value may go over either end: exaggeration is a use, a slip of the decimal point is not
 Turn = tuple[float, float, float]  # radians about x (down), y (to the person's left), z (clockwise for the person)
 
 
@@ -33,6 +34,12 @@ class Control:
     low: float = 0.0
     high: float = 1.0
     degrees: bool = False
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The furthest values that are taken."""
+        room = BEYOND * (self.high - self.low)
+        return self.low - room, self.high + room
 
 
 def _both(*names: str, share: float = 1.0) -> dict[str, float]:
@@ -100,7 +107,6 @@ _JOINTS_OF_UNITS: dict[str, dict[int, Turn]] = {
     "eyeLookOutRight": {RIGHT_EYE: (0, -GAZE, 0)},
 }
 _ONLY_JOINTS = ("jawOpen", "jawLeft", "jawRight")  # the default head has no such columns: its jaw is a joint
-BEYOND = 1.0  # how far a value may go over either end: exaggeration is a use, a slip of the decimal point is not
 
 
 def controls() -> dict[str, Control]:
@@ -124,8 +130,8 @@ def require_controls(values: Mapping[str, float], where: str = "") -> None:
                 f"too."
             )
         control = known[name]
-        room = BEYOND * (control.high - control.low)
-        if not isinstance(value, int | float) or not control.low - room <= value <= control.high + room:
+        lowest, highest = control.limits
+        if not isinstance(value, int | float) or not lowest <= value <= highest:
             unit = " degrees" if control.degrees else ""
             raise ValueError(
                 f"{where}'{name}' is {value}, expected {control.low:g} to {control.high:g}{unit} (or up to twice as "

@@ -130,6 +130,16 @@ def scale_motion(
     return _without_landmarks(moved)
 
 
+def most_changed(before: SMPLXFit, after: SMPLXFit) -> int:
+    """The frame in which an edit shows most; without one, the first with a face."""
+    wider = after.expression.shape[1] - before.expression.shape[1]
+    expression = after.expression - torch.nn.functional.pad(before.expression, (0, wider))
+    change = (expression.abs().sum(1) + (after.poses - before.poses).abs().sum((1, 2))) * after.valid
+    if change.max() > 0:
+        return int(change.argmax())
+    return after.first_valid if after.valid.any() else 0
+
+
 def _weight(fit: SMPLXFit, start: int, stop: int | None, fade: float) -> Tensor:
     """How much of the edit each frame gets [F]: 1 inside, easing to 0 over the fade outside."""
     stop = fit.num_frames if stop is None else min(stop, fit.num_frames)

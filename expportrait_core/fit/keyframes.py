@@ -37,7 +37,7 @@ from torch import Tensor
 from ..types import HeadModel, SMPLXFit
 from .controls import require_controls
 from .editing import edit_fit, neutral_fit
-from .presets import load_preset
+from .presets import Preset, load_preset, preset_names
 
 __all__ = ["EASINGS", "Key", "keyframe_curves", "keyframe_fit", "parse_keyframes"]
 
@@ -79,8 +79,9 @@ class Key:
 def parse_keyframes(
     text: str,
     fps: float = 25.0,  # what frame numbers count
+    presets: Mapping[str, Preset] | None = None,  # the user's own, by the names that the text calls them
 ) -> tuple[Key, ...]:
-    """The keys of a text or of JSON, in the order of their times.
+    """The keys of a text or of JSON, in the order of their times. Presets are those that ship, and those given.
 
     Raises:
         ValueError: what is wrong, with the number of its line or key.
@@ -89,7 +90,8 @@ def parse_keyframes(
         raise ValueError(f"The frame rate is {fps}, expected a number above 0.")
     if len(text) > MOST_BYTES:
         raise ValueError("The keyframes are longer than a megabyte, which no performance is.")
-    keys = _from_json(text) if text.lstrip()[:1] in ("{", "[") else _from_text(text, fps)
+    known = {name: load_preset(name) for name in preset_names()} | dict(presets or {})
+    keys = _from_json(text, known) if text.lstrip()[:1] in ("{", "[") else _from_text(text, fps, known)
     if not keys:
         raise ValueError("There are no keyframes. Write lines such as '0.5: smile 0.8, head_turn 10'.")
     if len(keys) > MOST_KEYS:
@@ -97,17 +99,17 @@ def parse_keyframes(
     return tuple(sorted(keys, key=lambda key: key.time))
 
 
-def _from_text(text: str, fps: float) -> list[Key]:
+def _from_text(text: str, fps: float, presets: Mapping[str, Preset]) -> list[Key]:
     keys: list[Key] = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.split("#")[0].strip()
         if line:
             where = f"Line {number}: "
-            keys.append(_line(line, where, fps, keys[-1].time if keys else 0.0))
+            keys.append(_line(line, where, fps, keys[-1].time if keys else 0.0, presets))
     return keys
 
 
-def _line(line: str, where: str, fps: float, before: float) -> Key:
+def _line(line: str, where: str, fps: float, before: float, presets: Mapping[str, Preset]) -> Key:
     found = re.fullmatch(r"([^:]*):(.*?)(?:\[([^\]]*)\])?\s*", line)
     if not found:
         raise ValueError(f"{where}found '{line[:60]}', expected a time, a colon and what is shown: '0.5: smile 0.8'.")
@@ -116,18 +118,24 @@ def _line(line: str, where: str, fps: float, before: float) -> Key:
     pulses: list[tuple[str, float, float]] = []
     whole = False
     for item in filter(None, (part.strip() for part in items.split(","))):
-        whole = _item(item, where, values, pulses) or whole
+        whole = _item(item, where, presets, values, pulses) or whole
     if not values and not pulses and not whole:
         raise ValueError(f"{where}nothing is shown at {time or 'no time'}. Write 'neutral', or a control and a value.")
     return _checked(Key(_seconds(time, where, fps, before), values, easing, whole, tuple(pulses)), where)
 
 
-def _item(item: str, where: str, values: dict[str, float], pulses: list[tuple[str, float, float]]) -> bool:
+def _item(
+    item: str,
+    where: str,
+    presets: Mapping[str, Preset],
+    values: dict[str, float],
+    pulses: list[tuple[str, float, float]],
+) -> bool:
     """Add one item to the values or pulses. Returns whether it speaks of every control."""
     if item == "neutral":
         return True
     if preset := re.fullmatch(rf"@(\S+)(?:\s+({NUMBER}))?", item):
-        values.update(_preset(preset[1], float(preset[2] or 1), where))
+        values.update(_preset(preset[1], float(preset[2] or 1), where, presets))
         return True
     found = re.fullmatch(rf"(\S+)\s+({NUMBER})(?:\s+for\s+({NUMBER})\s*s?)?", item)
     if not found:
@@ -142,11 +150,12 @@ def _item(item: str, where: str, values: dict[str, float], pulses: list[tuple[st
     return False
 
 
-def _preset(name: str, amount: float, where: str) -> dict[str, float]:
-    try:
-        return load_preset(name).scaled(amount)
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
+def _preset(name: str, amount: float, where: str, presets: Mapping[str, Preset]) -> dict[str, float]:
+    if name not in presets:
+        near = difflib.get_close_matches(name, presets, 1, 0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"{where}There is no preset '{name}'.{hint} Those there are: {', '.join(presets)}.")
+    return presets[name].scaled(amount)
 
 
 def _seconds(text: str, where: str, fps: float, before: float) -> float:
@@ -160,7 +169,7 @@ def _seconds(text: str, where: str, fps: float, before: float) -> float:
     return before + seconds if found[1] else seconds
 
 
-def _from_json(text: str) -> list[Key]:
+def _from_json(text: str, presets: Mapping[str, Preset]) -> list[Key]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -169,10 +178,10 @@ def _from_json(text: str) -> list[Key]:
     entries = content.get("keys") if isinstance(content, dict) else content
     if not isinstance(entries, list):
         raise ValueError("The keyframes in JSON have no list 'keys'. Write {\"keys\": [{\"time\": 0, …}]}.")
-    return [_entry(entry, f"Key {number}: ") for number, entry in enumerate(entries, 1)]
+    return [_entry(entry, f"Key {number}: ", presets) for number, entry in enumerate(entries, 1)]
 
 
-def _entry(entry: object, where: str) -> Key:
+def _entry(entry: object, where: str, presets: Mapping[str, Preset]) -> Key:
     known = {"time", "values", "easing", "for"}
     if not isinstance(entry, dict) or "time" not in entry or set(entry) - known:
         found = ", ".join(map(str, entry)) if isinstance(entry, dict) else type(entry).__name__
@@ -182,7 +191,7 @@ def _entry(entry: object, where: str) -> Key:
         raise ValueError(f"{where}the time or a value is no number, expected numbers by control.")
     values: dict[str, float] = {}
     for name, value in given.items():
-        values.update(_preset(name[1:], value, where) if name.startswith("@") else {name: float(value)})
+        values.update(_preset(name[1:], value, where, presets) if name.startswith("@") else {name: float(value)})
     whole = not given or any(name.startswith("@") for name in given)
     easing = str(entry.get("easing", "ease"))
     if "for" not in entry:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..portable import atomic_path
-from .controls import require_controls
+from .controls import controls, require_controls
 
 FORMAT, VERSION = "expportrait.preset", 1
 SHIPPED = Path(__file__).parent.parent / "assets" / "presets"
@@ -32,6 +32,16 @@ class Preset:
     def scaled(self, amount: float) -> dict[str, float]:
         """More or less of it."""
         return {name: amount * value for name, value in self.values.items()}
+
+
+def preset_with(preset: Preset, amount: float, values: Mapping[str, float]) -> dict[str, float]:
+    """More or less of a preset, and values on top of it; where both together go too far, the furthest that is taken."""
+    result = preset.scaled(amount)
+    for name, value in values.items():
+        result[name] = result.get(name, 0.0) + value
+    known = controls()
+    limits = {name: known[name].limits for name in result if name in known}
+    return {n: min(max(v, limits[n][0]), limits[n][1]) if n in limits else v for n, v in result.items()}
 
 
 def preset_names() -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def test_length_and_rate(coarse_head: HeadModel) -> None:
     ("-1: smile 1", "Line 1: the time is -1 seconds, expected 0 to 3600"),
     ("0:\n", "Line 1: nothing is shown at 0"),
     ("0: smile 1 [eas]", "Line 1: there is no easing 'eas', expected one of ease, .* Did you mean 'ease'"),
-    ("0: @joy", "Line 1: There is no preset 'joy'. Those that ship are anger"),
+    ("0: @joy", "Line 1: There is no preset 'joy'. Those there are: anger"),
     ("0: blink 1 for 0", "Line 1: 'blink' lasts 0 seconds"),
     ("# nothing\n", "There are no keyframes. Write lines such as"),
     ("", "There are no keyframes"),
@@ -145,6 +145,14 @@ def test_at_least_twelve_presets_ship_and_each_is_another_face(coarse_head: Head
     assert faces["neutral"].abs().max() == 0
     different = torch.cdist(torch.stack(list(faces.values())), torch.stack(list(faces.values())))
     assert (different + 9 * torch.eye(len(faces))).min() > 0.3
+
+
+def test_own_presets_are_called_by_their_names(tmp_path: Path) -> None:
+    own = {"mine": Preset("Mine", {"puff": 0.5})}
+    assert parse_keyframes("0: @mine 0.5", presets=own)[0].values == {"puff": 0.25}
+    path = save_preset(own["mine"], tmp_path / "mine.json")
+    with pytest.raises(ValueError, match="There is no preset"):
+        parse_keyframes(f"0: @{path}")  # a text never opens a file
 
 
 def test_presets_are_written_and_read_back(tmp_path: Path) -> None:
