@@ -48,11 +48,13 @@ SLIDERS: dict[str, tuple[str, float, float]] = {
 
 EXAMPLE = """# time: what, what [how it gets there]
 0:      neutral
-0.5:    @smile, head_turn 8      [ease-out]
+0.6:    @smile, head_turn 8      [ease-out]
 1.0:    blink 1 for 0.25
 1.6:    @surprise 0.8, gaze_y 0.3
-2.4:    @thinking                [ease]
-3.2:    neutral
+2.2:    @surprise 0.7, head_turn -6
+2.5:    blink 1 for 0.25
+3.0:    @laugh 0.8, head_tilt 5  [overshoot]
+4.0:    neutral
 """
 
 
@@ -315,6 +317,7 @@ class Keyframes(io.ComfyNode):
             outputs=[
                 SmplxFit.Output("fit", display_name="fit"),
                 io.Int.Output("frame_count", display_name="frame count"),
+                io.Float.Output("fps_out", display_name="fps"),
             ],
         )
 
@@ -333,7 +336,7 @@ class Keyframes(io.ComfyNode):
         called = set(re.findall(r"@([^\s,\]\"]+)", keyframes)) - set(PRESETS)
         own = {name: step.load_preset(path) for name, path in fit_files.preset_files().items() if name in called}
         fit = step.keyframe_fit(head_model, step.parse_keyframes(keyframes, fps, own), fps, seconds or None)
-        return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames)
+        return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
 
 
 def _slider(id: str, tooltip: str, low: float, high: float, default: float = 0.0) -> io.Float.Input:

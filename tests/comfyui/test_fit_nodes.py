@@ -32,7 +32,7 @@ def _module(name: str):
 n, browser = _module("graphs").node, _module("browser")
 MODEL = n("ExpPortraitLoadHeadModel", model="default head (CC0)", upsampling_level=0)
 LOAD = "ExpPortraitLoadSMPLXFit"
-SETTINGS = {name: 0.0 for name in GROUPED} | {
+SETTINGS = dict.fromkeys(GROUPED, 0.0) | {
     "preset": "none", "preset_amount": 1.0, "mode": "add", "start": 0, "end": 0, "fade": 0.2, "mouth_gain": 1.0,
     "eyes_gain": 1.0, "brows_gain": 1.0, "pose_gain": 1.0, "motion": "absolute", "neutral_frame": 0, "frames": 1,
     "save_preset_as": "",
@@ -121,8 +121,8 @@ def test_a_folder_of_a_tracker_is_read(server) -> None:
     *[(name, "outside ComfyUI's input and output folders") for name in (
         "../../etc/hostname", "/etc/hostname", "takes/../../secret.npz", "secret.npz [fits]/../../x",
         "../secret.npz [output]", "../x.npz [fits]")],
-    ("a\0b.npz", "no file name has"), ("C:\\x\\..\\secret.npz", "There is no fit file"), ("gone.npz", "There is no fit file"),
-    ("", "There is no fit file"),
+    ("a\0b.npz", "no file name has"),
+    *[(name, "There is no fit file") for name in ("C:\\x\\..\\secret.npz", "gone.npz", "")],
 ])  # fmt: skip
 def test_paths_that_leave_the_folders_are_refused(server, fit, name: str, sentence: str) -> None:
     save_fit(fit, server.base / "secret.npz")
@@ -160,7 +160,8 @@ def test_an_edited_file_is_read_again(server, fit) -> None:
 
 def test_a_person_is_optional_and_last(server) -> None:
     info = server.get(f"/object_info/{LOAD}")[LOAD]
-    assert list(info["input_order"]["optional"]) == ["person"] and info["input"]["optional"]["person"][1]["default"] == -1
+    assert list(info["input_order"]["optional"]) == ["person"]
+    assert info["input"]["optional"]["person"][1]["default"] == -1
     assert saved(server, loaded(server, "demo performance (built-in)")).num_frames == 72
 
 
@@ -174,10 +175,10 @@ def test_the_upload_route_takes_fits(server, fit, tmp_path: Path) -> None:
     parts = [f'--{mark}\r\nContent-Disposition: form-data; name="subfolder"\r\n\r\nmine/takes\r\n'.encode(),
              f'--{mark}\r\nContent-Disposition: form-data; name="image"; filename="up.npz"\r\n\r\n'.encode() + content,
              f"\r\n--{mark}--\r\n".encode()]  # fmt: skip
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310 - our own server
         server.url + "/upload/image", b"".join(parts), {"Content-Type": f"multipart/form-data; boundary={mark}"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         assert json.load(answer)["subfolder"] == "mine/takes"
     assert "mine/takes/up.npz" in choices(server)
 
@@ -332,7 +333,8 @@ def test_every_node_has_a_help_page_that_names_its_inputs_and_outputs(server) ->
 
 
 def test_help_pages_are_served(server) -> None:
-    with urllib.request.urlopen(server.url + "/extensions/expportrait/docs/ExpPortraitKeyframes.md") as answer:
+    page = server.url + "/extensions/expportrait/docs/ExpPortraitKeyframes.md"
+    with urllib.request.urlopen(page, timeout=30) as answer:  # noqa: S310 - our own server
         assert answer.read().startswith(b"# Keyframes")
 
 
