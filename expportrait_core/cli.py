@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not options.verbose:
         warnings.simplefilter("ignore")  # of libraries; what we have to say is logged
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name or a sign that a terminal does not know is no reason to fail
+            stream.reconfigure(errors="replace")
     try:
         _check_outputs(options)
         options.run(options, Steps(sys.stderr))
@@ -59,6 +62,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
     for path in written:
         if path.resolve() in [p.resolve() for p in given]:
             raise ValueError(f"{path} is given, and would be written over. Choose another output.")
+    if options.run in (_fit_convert, _fit_track) and output.suffix.lower() != ".npz":
+        raise ValueError(f"The fit file is called {output.name}, expected a name that ends in .npz.")
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -73,15 +78,13 @@ def _demo(options: argparse.Namespace, steps: Steps) -> None:
 
 
 def _fit_inspect(options: argparse.Namespace, steps: Steps) -> None:
-    from .fit import load_fit
+    from .fit.formats import load_fit_and_format
+    from .fit.summary import summarise, summary_lines
 
-    fit = load_fit(options.fit, person=options.person)
-    height, width = fit.image_size
-    _say(f"{options.fit.name}: {fit.num_frames} frames at {fit.fps:g} per second, pictures of {width}×{height}")
-    _say(f"head model: {fit.model_id}, {len(fit.betas)} shape values")
-    _say(f"expressions: {fit.expression.shape[1]} values in the space '{fit.expression_space}'")
-    _say(f"landmarks: {fit.landmark_scheme or 'none'}")
-    _say(f"frames without a face: {int((~fit.valid).sum())}")
+    fit, format_name = load_fit_and_format(options.fit, options.person)
+    summary = summarise(fit, options.fit.name or str(options.fit), format_name)
+    for line in [json.dumps(summary)] if options.json else summary_lines(summary):
+        _say(line)
 
 
 def _fit_convert(options: argparse.Namespace, steps: Steps) -> None:
@@ -233,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     of_fit = fit.add_subparsers(dest="fit_command", required=True, metavar="COMMAND")
     inspect = _add(of_fit, "inspect", _fit_inspect, "say what a fit holds, of this project or of any known tracker")
     _fit_argument(inspect)
+    inspect.add_argument("--json", action="store_true", help="one JSON object; fit/summary.py names its keys")
     convert = _add(of_fit, "convert", _fit_convert, "write a fit in this project's own format")
     _fit_argument(convert)
     convert.add_argument("--head-model", help="check or convert expressions for it: 'default', a SMPL-X or FLAME file")

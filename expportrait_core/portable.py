@@ -94,6 +94,12 @@ def require_shape(owner: object, name: str, tensor: Tensor, *shape: int | str) -
         raise ValueError(f"{type(owner).__name__}.{name} has shape {list(found)}, expected [{expected}].")
 
 
+def require_floats(owner: object, name: str, tensor: Tensor) -> None:
+    """Raise a sentence if `tensor` holds anything but real numbers with a fraction."""
+    if not tensor.is_floating_point():
+        raise ValueError(f"{type(owner).__name__}.{name} is {tensor.dtype}, expected floating point numbers.")
+
+
 class Portable:
     """Base of the frozen dataclasses in `types`. Fields with `metadata={"saved": False}` stay out of files."""
 
@@ -165,9 +171,22 @@ def read_safetensors(path: str | Path, expected_format: str) -> tuple[dict[str, 
     if header.get("format") != expected_format:
         found = header.get("format", "no format entry")
         raise ValueError(f"{path.name} has {found}, expected '{expected_format}'. Choose a file of that kind.")
-    if int(header.get("version", "0")) > VERSION:
-        raise ValueError(f"{path.name} is version {header['version']}, this release reads {VERSION}. Update the pack.")
-    return tensors, json.loads(header.get("values", "{}"))
+    version = header.get("version", "0")
+    if not version.isdecimal():
+        raise ValueError(f"{path.name} has the version '{version[:40]}', expected a number. Save it again.")
+    if int(version) > VERSION:
+        raise ValueError(f"{path.name} is version {version}, this release reads {VERSION}. Update the pack.")
+    return tensors, _json_values(header.get("values", "{}"), path.name)
+
+
+def _json_values(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} has a damaged header: its values are no JSON ({error}). Save it again.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{name} has a damaged header: its values are a {type(values).__name__}. Save it again.")
+    return values
 
 
 def _move(value: Any, device: torch.device | str) -> Any:
@@ -218,12 +237,36 @@ def _rebuild(cls: type[Self], prefix: str, tensors: dict, values: dict, given: d
         elif inner and any(k.startswith(key + ".") for k in (*tensors, *values)):
             arguments[name] = _rebuild(inner, key + ".", tensors, values, {})
         elif key in values:
-            value = values[key]
-            arguments[name] = tuple(value) if typing.get_origin(hint) is tuple else value
+            arguments[name] = _value_of(values[key], hint, key)
     try:
         return cls(**arguments)
     except TypeError as error:
         raise ValueError(f"The file lacks a part of a {cls.__name__} ({error}). Save it again.") from error
+
+
+def _value_of(value: Any, hint: Any, key: str) -> Any:
+    """A JSON value as its field has it, after a look at its type."""
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        inner = typing.get_args(hint)
+        items = value if isinstance(value, list) else [value]
+        kinds = inner[:1] * len(items) if inner[-1] is Ellipsis else inner
+        if not isinstance(value, list) or len(items) != len(kinds) or not all(map(_is_a, items, kinds)):
+            raise ValueError(f"The file's {key} is {str(value)[:60]!r}, expected a list of values. Save it again.")
+        return tuple(value)
+    choices = typing.get_args(hint) if origin is not None and origin not in (dict, list) else (hint,)
+    if not any(_is_a(value, choice) for choice in choices):
+        raise ValueError(f"The file's {key} is {str(value)[:60]!r}, which is of another kind. Save it again.")
+    return value
+
+
+def _is_a(value: Any, hint: Any) -> bool:
+    kind = typing.get_origin(hint) or hint
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, kind)
 
 
 Progress = Callable[[int, int, Tensor | None], None]

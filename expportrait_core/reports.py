@@ -24,7 +24,16 @@ def fit_overlay(
     model: HeadModel,
     progress: Progress = no_progress,
 ) -> Tensor:
-    """The fitted head over every picture [F, h, w, 3], at most 768 pixels long; untouched where no face was found."""
+    """The fitted head over every picture [F, h, w, 3], at most 768 pixels long; untouched where no face was found.
+
+    Raises:
+        ValueError: other pictures than the fit's.
+    """
+    if len(images) != fit.num_frames:
+        raise ValueError(
+            f"There are {len(images)} pictures and a fit of {fit.num_frames} frames. Give the pictures that were "
+            f"tracked."
+        )
     height, width = images.shape[1:3]
     scale = min(1.0, LONG_SIDE / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .portable import Portable, Progress, no_progress, require_shape
+from .portable import Portable, Progress, no_progress, require_floats, require_shape
 
 __all__ = [
     "HEAD", "JAW", "LEFT_EYE", "NECK", "NUM_JOINTS", "RIGHT_EYE",
@@ -45,6 +45,10 @@ class Camera(Portable):
         require_shape(self, "world_to_camera", self.world_to_camera, len(self.intrinsics), 4, 4)
         if min(self.image_size) < 1:
             raise ValueError(f"Camera.image_size is {self.image_size}, expected height and width of at least 1 pixel.")
+        for name in ("intrinsics", "world_to_camera"):
+            require_floats(self, name, getattr(self, name))
+            if not torch.isfinite(getattr(self, name)).all():
+                raise ValueError(f"The camera's {name} hold NaN or infinite values. Track the clip again.")
 
     def __len__(self) -> int:
         return len(self.intrinsics)
@@ -97,7 +101,7 @@ class SMPLXFit(Portable):
     format: ClassVar[str] = "expportrait.fit"
 
     def __post_init__(self) -> None:
-        frames = len(self.expression)
+        frames = len(self.expression) if self.expression.ndim else 0
         if frames == 0:
             raise ValueError("The fit has no frames. Track the clip again, or choose another file.")
         require_shape(self, "betas", self.betas, "B")
@@ -106,8 +110,11 @@ class SMPLXFit(Portable):
         require_shape(self, "translation", self.translation, frames, 3)
         if len(self.camera) != frames:
             raise ValueError(f"The fit has {frames} frames and {len(self.camera)} cameras, expected one per frame.")
-        for name in ("betas", "expression", "poses", "translation"):
-            if not torch.isfinite(getattr(self, name)).all():
+        for name in ("betas", "expression", "poses", "translation", "landmarks"):
+            if (values := getattr(self, name)) is None:
+                continue
+            require_floats(self, name, values)
+            if not torch.isfinite(values).all():
                 raise ValueError(f"The fit's {name} holds NaN or infinite values. Track the clip again.")
         device = self.expression.device
         if self.valid is None:
@@ -120,6 +127,8 @@ class SMPLXFit(Portable):
         if not 0 < self.fps < math.inf:
             raise ValueError(f"The fit has {self.fps} frames per second, expected a number above 0.")
         require_shape(self, "frame_ids", self.frame_ids, frames)
+        if self.frame_ids.is_floating_point() or self.frame_ids.is_complex():
+            raise ValueError(f"The fit's frame numbers are {self.frame_ids.dtype}, expected whole numbers.")
         if self.landmarks is not None:
             require_shape(self, "landmarks", self.landmarks, frames, "L", 3)
 
@@ -170,6 +179,11 @@ class SMPLXFit(Portable):
             raise ValueError(
                 f"The fit has {self.expression.shape[1]} expression values, the head model '{model.model_id}' has "
                 f"{model.expression_basis.shape[2]}. Load the head model that the fit was made with."
+            )
+        if len(self.betas) > model.shape_basis.shape[2]:
+            raise ValueError(
+                f"The fit has {len(self.betas)} shape values, the head model '{model.model_id}' has "
+                f"{model.shape_basis.shape[2]}. Load the head model that the fit was made with."
             )
 
 
@@ -443,3 +457,10 @@ class HeadCrop(Portable):
     def __post_init__(self) -> None:
         require_shape(self, "corner", self.corner, "F", 2)
         require_shape(self, "side", self.side, len(self.corner))
+        if self.size < 1 or min(self.source_size) < 1:
+            raise ValueError(
+                f"The crop is {self.size} pixels of a picture of {self.source_size[1]}×{self.source_size[0]}, expected "
+                f"at least 1 each."
+            )
+        if not torch.isfinite(self.corner).all() or not ((self.side > 0) & torch.isfinite(self.side)).all():
+            raise ValueError("The crop's squares hold a side of 0 pixels, or NaN or infinite values. Crop again.")

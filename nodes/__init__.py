@@ -10,7 +10,7 @@ from .files import register_model_folders
 register_model_folders()  # before the nodes' schemas list what is in them
 offer_examples()
 
-from . import composite, fit, generator, head, render, transfer  # noqa: E402
+from . import composite, editing, fit, generator, head, inspecting, render, transfer  # noqa: E402
 
 __all__ = ["ExpPortraitExtension"]
 
@@ -24,6 +24,11 @@ class ExpPortraitExtension(ComfyExtension):
             fit.LoadSMPLXFit,
             fit.TrackHead,
             fit.SaveSMPLXFit,
+            editing.SmoothFit,
+            editing.RetimeFit,
+            editing.EditExpression,
+            editing.Keyframes,
+            inspecting.InspectFit,
             head.PersonalizeHead,
             head.LoadHead,
             head.SaveHead,

@@ -6,7 +6,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from .. import expportrait_core as core
-from . import files
+from . import files, fit_files
 from .running import NodeProgress, frames_of
 from .sockets import HeadModel, ModelFit, SmplxFit, clip_input, declare
 
@@ -73,9 +73,17 @@ class LoadSMPLXFit(io.ComfyNode):
                 HeadModel.Input("head_model", tooltip="The head model that the fit was made with."),
                 io.Combo.Input(
                     "file",
-                    options=[DEMO_PERFORMANCE, *files.saved_files(".npz")],
+                    options=[DEMO_PERFORMANCE, *fit_files.fit_choices()],
                     default=DEMO_PERFORMANCE,
-                    tooltip="A fit file of the input or output folder, or the built-in performance.",
+                    tooltip="A file or folder that a tracker or Save SMPL-X Fit wrote, or the built-in performance.",
+                ),
+                io.Int.Input(
+                    "person",
+                    default=-1,
+                    min=-1,
+                    max=9999,
+                    optional=True,
+                    tooltip="Which person, where a tracker followed several; -1 is the one in most frames.",
                 ),
             ],
             outputs=[
@@ -87,17 +95,18 @@ class LoadSMPLXFit(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
-        return file == DEMO_PERFORMANCE or files.why_missing(file, "fit file") or True
+        return file == DEMO_PERFORMANCE or fit_files.why_no_fit(file) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_: object) -> float:
-        return 0.0 if file == DEMO_PERFORMANCE else files.fingerprint(file)
+    def fingerprint_inputs(cls, file: str, **_: object) -> str:
+        return "" if file == DEMO_PERFORMANCE else fit_files.fit_fingerprint(file)
 
     @classmethod
-    def execute(cls, head_model, file: str) -> io.NodeOutput:
+    def execute(cls, head_model, file: str, person: int = -1) -> io.NodeOutput:
         from ..expportrait_core.demo import PERFORMANCE
 
-        fit = core.load_fit(PERFORMANCE if file == DEMO_PERFORMANCE else files.saved_path(file), head_model)
+        path = PERFORMANCE if file == DEMO_PERFORMANCE else fit_files.fit_path(file)
+        fit = core.load_fit(path, head_model, person if person >= 0 else None)
         return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
 
 

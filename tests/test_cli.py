@@ -50,7 +50,8 @@ def test_missing_and_wrong_fits(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 
 
 def test_wrong_head_model(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    said = sentence(capsys, "fit", "track", "--head-model", tmp_path / "SMPLX.npz", tmp_path / "a.png", tmp_path / "b")
+    wanted = ("--head-model", tmp_path / "SMPLX.npz", tmp_path / "a.png", tmp_path / "b.npz")
+    said = sentence(capsys, "fit", "track", *wanted)
     assert "SMPLX.npz" in said
 
 

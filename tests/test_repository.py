@@ -174,6 +174,14 @@ def test_importing_is_light(module: str) -> None:
     assert not HEAVY & set(loaded.stdout.split())
 
 
+@pytest.mark.parametrize("step", ["types", "body", "fit", "transfer"])
+def test_a_step_imports_nothing_heavy_beside_torch(step: str) -> None:
+    """Under 0.2 s beyond torch and numpy, which importing scipy or OpenCV alone would take: they wait for their use."""
+    program = f"import sys, expportrait_core.{step}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not (HEAVY - {"torch"}) & set(loaded.stdout.split())
+
+
 # -------------------------------------------------------------------------------------------------------- public API
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from ..types import JAW, LEFT_EYE, RIGHT_EYE
@@ -29,6 +27,9 @@ def edges_of(faces: np.ndarray) -> np.ndarray:
 
 def connected_parts(num_vertices: int, faces: np.ndarray) -> np.ndarray:
     """Number of the connected component of each vertex [V]."""
+    from scipy.sparse import coo_matrix  # takes a while to import
+    from scipy.sparse.csgraph import connected_components
+
     edges = edges_of(faces)
     graph = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(num_vertices, num_vertices))
     return connected_components(graph, directed=False)[1]
@@ -51,6 +52,8 @@ def smooth_over_mesh(
     metres: float,
 ) -> np.ndarray:
     """Diffuse values along the surface with a standard deviation of about `metres`."""
+    from scipy.sparse import coo_matrix  # takes a while to import
+
     edges = edges_of(faces)
     length = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1)
     typical = max(float(np.median(length)), 1e-6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from ..types import Upsampling
@@ -90,6 +89,8 @@ def upsampling_matrix(
     coarse: Tensor,  # [V, ...] any values on the coarse vertices: their number, dtype and device
 ) -> SparseMatrix:
     """`upsample` as a sparse matrix [Vs, V]: make it once, apply it to many frames."""
+    from scipy.sparse import csr_matrix  # takes a while to import
+
     columns = faces[upsampling.triangles].cpu().numpy()  # [Vs, 3]
     rows = np.repeat(np.arange(len(columns)), 3)
     entries = upsampling.barycentric.cpu().double().numpy().reshape(-1), (rows, columns.reshape(-1))

@@ -29,7 +29,7 @@ REQUIRED = ("betas", "expressions", "poses", "trans", "K", "w2c", "image_size", 
 def save_fit(fit: SMPLXFit, path: str | Path) -> Path:
     """Write a fit as `.npz`. Returns the path, with that suffix."""
     path = Path(path)
-    path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+    path = path if path.suffix.lower() == ".npz" else path.with_name(path.name + ".npz")
     arrays = {
         "betas": fit.betas,
         "expressions": fit.expression,
@@ -75,47 +75,113 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
+def _said_format(arrays: dict[str, np.ndarray]) -> str:
+    return str(arrays["format"]) if "format" in arrays else ""
+
+
 def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
     missing = [key for key in REQUIRED if key not in arrays]
-    if str(arrays.get("format", "")) != FORMAT or missing:
+    if _said_format(arrays) != FORMAT or missing:
         found = ", ".join(sorted(arrays)[:12])
         raise ValueError(
             f"{name} is not a fit of this package: it holds {found}"
             + (f" and lacks {', '.join(missing)}" if missing else "")
             + ". Track the clip here, or convert the file to the arrays that fit/fit_file.py names."
         )
-    if int(arrays["version"]) > VERSION:
-        raise ValueError(f"{name} is version {int(arrays['version'])}, this release reads {VERSION}. Update the pack.")
-    expression = _floats(arrays["expressions"])
+    version = _number(arrays["version"], f"{name}: version", int)
+    if version < 1:
+        raise ValueError(f"{name} is version {version:g}, expected 1 or more. The file is damaged.")
+    if version > VERSION:
+        raise ValueError(f"{name} is version {version}, this release reads {VERSION}. Update the pack.")
+    expression = _floats(arrays["expressions"], f"{name}: expressions", "frames", "columns")
     frames = len(expression)
+    if frames == 0:
+        raise ValueError(f"{name} has no frames. Track the clip again, or choose another file.")
     if arrays["poses"].shape != (frames, NUM_JOINTS * 3):
         raise ValueError(
             f"{name} has {frames} frames of expressions and poses of shape {list(arrays['poses'].shape)}, expected "
             f"[{frames}, {NUM_JOINTS * 3}]. The file is damaged or mixed from two clips."
         )
-    height, width = (int(s) for s in arrays["image_size"])
-    camera = Camera(_per_frame(arrays["K"], frames), _per_frame(arrays["w2c"], frames), (height, width))
+    landmarks, scheme = None, _text(arrays.get("landmark_scheme", np.array("")), f"{name}: landmark_scheme")
+    if "landmarks" in arrays:
+        landmarks = _floats(arrays["landmarks"], f"{name}: landmarks", frames, "points", 3)
     return SMPLXFit(
-        betas=_floats(arrays["betas"]),
+        betas=_floats(arrays["betas"], f"{name}: betas", "values"),
         expression=expression,
-        poses=_floats(arrays["poses"]).unflatten(1, (NUM_JOINTS, 3)),
-        translation=_floats(arrays["trans"]),
-        camera=camera,
-        expression_space=str(arrays["expression_space"]),
-        model_id=str(arrays["model_id"]),
-        fps=float(arrays["fps"]),
-        valid=torch.from_numpy(arrays["valid"].astype(bool)) if "valid" in arrays else None,
-        landmarks=_floats(arrays["landmarks"]) if "landmarks" in arrays else None,
-        landmark_scheme=str(arrays.get("landmark_scheme", "")) or None,
-        frame_ids=torch.from_numpy(arrays["frame_ids"].astype(np.int64)) if "frame_ids" in arrays else None,
+        poses=_floats(arrays["poses"], f"{name}: poses", frames, NUM_JOINTS * 3).unflatten(1, (NUM_JOINTS, 3)),
+        translation=_floats(arrays["trans"], f"{name}: trans", frames, 3),
+        camera=Camera(
+            _per_frame(arrays["K"], f"{name}: K", frames, 3),
+            _per_frame(arrays["w2c"], f"{name}: w2c", frames, 4),
+            _picture_size(arrays["image_size"], f"{name}: image_size"),
+        ),
+        expression_space=_text(arrays["expression_space"], f"{name}: expression_space"),
+        model_id=_text(arrays["model_id"], f"{name}: model_id"),
+        fps=_number(arrays["fps"], f"{name}: fps", float),
+        valid=_integers(arrays["valid"], f"{name}: valid", frames).bool() if "valid" in arrays else None,
+        landmarks=landmarks,
+        landmark_scheme=scheme or None,
+        frame_ids=_integers(arrays["frame_ids"], f"{name}: frame_ids", frames) if "frame_ids" in arrays else None,
     )
 
 
-def _floats(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+# ------------------------------------------------------------------------- one array each, or a sentence that names it
 
 
-def _per_frame(array: np.ndarray, frames: int) -> Tensor:
+def _floats(array: np.ndarray, what: str, *shape: int | str) -> Tensor:
+    """Numbers in this shape; a word in it stands for any size."""
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{what} holds {_kind(array)}, expected numbers. The file is damaged.")
+    fits = array.ndim == len(shape) and all(isinstance(s, str) or s == n for s, n in zip(shape, array.shape))
+    if not fits:
+        expected = ", ".join(map(str, shape))
+        raise ValueError(
+            f"{what} has the shape {list(array.shape)}, expected [{expected}]. The file is damaged or mixed from two "
+            f"clips."
+        )
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+
+
+def _per_frame(array: np.ndarray, what: str, frames: int, side: int) -> Tensor:
     """[F, n, n] of a matrix that may be given once for all frames."""
-    matrices = _floats(array)
-    return matrices.expand(frames, -1, -1).clone() if matrices.ndim == 2 else matrices
+    if array.ndim == 2:
+        return _floats(array, what, side, side).expand(frames, -1, -1).clone()
+    return _floats(array, what, frames, side, side)
+
+
+def _integers(array: np.ndarray, what: str, frames: int) -> Tensor:
+    if array.dtype.kind not in "biu" and not (array.dtype.kind == "f" and (np.abs(array) < 2**53).all()):
+        raise ValueError(f"{what} holds {_kind(array)}, expected whole numbers. The file is damaged.")
+    if array.shape != (frames,):
+        raise ValueError(
+            f"{what} has the shape {list(array.shape)}, expected [{frames}]. The file is damaged or mixed from two "
+            f"clips."
+        )
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _number(array: np.ndarray, what: str, kind: type) -> float:
+    if array.dtype.kind not in "biuf" or array.size != 1 or not np.isfinite(array).all():
+        found = array.item() if array.size == 1 else f"{array.size} values"
+        raise ValueError(f"{what} is {str(found)[:40]!r}, expected one number. The file is damaged.")
+    return kind(array.item())
+
+
+def _picture_size(array: np.ndarray, what: str) -> tuple[int, int]:
+    if array.dtype.kind not in "iuf" or array.shape != (2,) or not (np.abs(array) < 2**31).all():
+        raise ValueError(f"{what} is {str(array.tolist())[:60]}, expected height and width. The file is damaged.")
+    return int(array[0]), int(array[1])
+
+
+def _text(array: np.ndarray, what: str) -> str:
+    if array.dtype.kind not in "US" or array.size != 1:
+        raise ValueError(f"{what} holds {_kind(array)}, expected one word. The file is damaged.")
+    value = array.item()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _kind(array: np.ndarray) -> str:
+    kinds = {"U": "text", "S": "text", "c": "complex numbers", "M": "dates", "m": "times", "V": "records"}
+    kind = kinds.get(array.dtype.kind, "numbers" if array.size == 1 else "fractions or infinite numbers")
+    return f"{kind} ({array.dtype}, shape {list(array.shape)})"

@@ -54,6 +54,8 @@ def track(
     """
     if images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"The pictures have shape {list(images.shape)}, expected [frames, height, width, 3].")
+    if 0 in images.shape:
+        raise ValueError("There are no pictures to track a face in. Give a picture or a clip.")
     landmarks = detect_landmarks(images, face, mask, progress)
     return fit_landmarks(landmarks, images.shape[1:3], model, fps, focal)
 

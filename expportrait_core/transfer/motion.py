@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ..body import axis_angle_to_matrix, matrix_to_axis_angle
 from ..body.posing import joint_transforms
+from ..fit.face_regions import expression_gains
+from ..fit.head_pose import skull_rotation, split_rotation
 from ..types import (
     HEAD,
     JAW,
@@ -23,22 +25,11 @@ from ..types import (
 )
 from .model import TransferModel, load_transfer_model
 
-NECK_SHARE = 0.4
-"""Of the head's rotation; the rest is the head joint's. Our choice, not from the paper; the tracker's split too."""
-
 CHOICES = {
     "head_pose": ("driver", "portrait", "relative"),
     "camera": ("portrait", "driver"),
     "expression": ("absolute", "relative"),
 }
-REGIONS = {
-    "brows": ("brow", "mh:eyebrows"),
-    "eyes": ("eye", "mh:eye-"),
-    "mouth": ("mouth", "jaw", "cheek", "nose", "tongue", "mh:mouth", "mh:nose", "mh:neck"),
-}
-"""How the names of the expressions of each region begin. Cheeks, nose and neck move with the mouth."""
-
-
 @dataclass(frozen=True)
 class Gains:
     """How much of the driver's performance is taken over, 1 = all of it."""
@@ -83,7 +74,7 @@ def transfer(
     portrait_frame = head.fit.first_valid if portrait_frame is None else portrait_frame
     gains = gains or Gains()
     _check(head, driver, neutral_frame, portrait_frame, head_pose=head_pose, camera=camera, expression=expression)
-    by_region = _expression_gains(head.model, gains)
+    by_region = expression_gains(head.model, gains.mouth, gains.eyes, gains.brows)
     if gains.wrinkles != 0:
         model = load_transfer_model() if model is None else model
         model.require(head.model)
@@ -97,7 +88,7 @@ def transfer(
     for joint, gain in ((JAW, gains.mouth), (LEFT_EYE, gains.eyes), (RIGHT_EYE, gains.eyes)):
         poses[:, joint] = _joint_pose(portrait, driver, joint, gain, neutral_frame if relative else None)
     target = _head_rotation(head.model, portrait, driver, head_pose, neutral_frame, gains.pose)
-    poses[:, NECK], poses[:, HEAD] = _split(head.model, base, target)
+    poses[:, NECK], poses[:, HEAD] = split_rotation(head.model, base, target)
 
     translation = base.translation.expand(driver.num_frames, -1)
     if camera == "driver":
@@ -155,24 +146,6 @@ def _check(head: PersonalizedHead, driver: SMPLXFit, neutral_frame: int, portrai
     _ = driver.first_valid  # refuses a driver whose face was never seen
 
 
-def _expression_gains(model: HeadModel, gains: Gains) -> Tensor:
-    """The factor of every expression column [E]."""
-    factors = torch.ones(len(model.expression_names), device=model.template.device)
-    if (gains.mouth, gains.eyes, gains.brows) == (1, 1, 1):
-        return factors
-    for column, name in enumerate(model.expression_names):
-        region = next((r for r, starts in REGIONS.items() if name.startswith(starts)), None)
-        if region is None and name:
-            raise ValueError(
-                f"Gains for mouth, eyes and brows need expressions with names. Those of '{model.model_id}' (space "
-                f"'{model.expression_space}') act on the whole face; leave these gains at 1. The gains for pose and "
-                f"wrinkles work with every model."
-            )
-        if region:
-            factors[column] = getattr(gains, region)
-    return factors
-
-
 def _transferred_expression(portrait: SMPLXFit, driver: SMPLXFit, factors: Tensor, neutral_frame: int | None) -> Tensor:
     """ψ of the motion [F, E]."""
     factors = factors[: driver.expression.shape[1]]
@@ -197,39 +170,11 @@ def _joint_pose(portrait: SMPLXFit, driver: SMPLXFit, joint: int, gain: float, n
     return matrix_to_axis_angle(axis_angle_to_matrix(portrait.poses[:, joint]) @ axis_angle_to_matrix(change * gain))
 
 
-def _ancestors(model: HeadModel, joint: int) -> list[int]:
-    """The joints above one, root first."""
-    parents, chain = model.parents.tolist(), []
-    while parents[joint] >= 0:
-        joint = parents[joint]
-        chain.insert(0, joint)
-    return chain
-
-
-def _body_rotation(model: HeadModel, fit: SMPLXFit) -> Tensor:
-    """Rotation [F, 3, 3] from the frame that the neck turns in to the camera: camera, global_orient and spine."""
-    rotation = fit.camera.world_to_camera[:, :3, :3]
-    for joint in _ancestors(model, NECK):
-        rotation = rotation @ axis_angle_to_matrix(fit.poses[:, joint])
-    return rotation
-
-
-def _neck_and_head(fit: SMPLXFit) -> tuple[Tensor, Tensor]:
-    neck, head = axis_angle_to_matrix(fit.poses[:, [NECK, HEAD]]).unbind(1)
-    return neck, head
-
-
-def _total_rotation(model: HeadModel, fit: SMPLXFit) -> Tensor:
-    """Rotation [F, 3, 3] of the skull in the camera: whatever joint or camera a tracker wrote it into."""
-    neck, head = _neck_and_head(fit)
-    return _body_rotation(model, fit) @ neck @ head
-
-
 def _head_rotation(
     model: HeadModel, portrait: SMPLXFit, driver: SMPLXFit, head_pose: str, neutral_frame: int, gain: float
 ) -> Tensor:
     """The skull's rotation in the camera [F, 3, 3]."""
-    own, driven = _total_rotation(model, portrait), _total_rotation(model, driver)
+    own, driven = skull_rotation(model, portrait), skull_rotation(model, driver)
     if head_pose == "portrait":
         return own.expand_as(driven)
     # in the head's own axes: a nod stays a nod, also where the portrait looks to the side and the driver does not
@@ -238,23 +183,6 @@ def _head_rotation(
     if gain != 1:
         change = axis_angle_to_matrix(matrix_to_axis_angle(change) * gain)
     return own @ change
-
-
-def _split(model: HeadModel, base: SMPLXFit, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Neck and head poses [F, 3] under the base's body and camera, such that the skull has the target rotation.
-
-    The neck takes NECK_SHARE of it. What the base's own neck does beside that (another tracker splits otherwise) is
-    kept, so that the base's own rotation gives back its own poses exactly.
-    """
-    neck, head = _neck_and_head(base)
-    usual = _share(neck @ head)
-    new = _body_rotation(model, base).transpose(1, 2) @ target
-    new_neck = _share(new) @ usual.transpose(1, 2) @ neck
-    return matrix_to_axis_angle(new_neck), matrix_to_axis_angle(new_neck.transpose(1, 2) @ new)
-
-
-def _share(rotation: Tensor) -> Tensor:
-    return axis_angle_to_matrix(NECK_SHARE * matrix_to_axis_angle(rotation))
 
 
 def _neck_shift(head: PersonalizedHead, driver: SMPLXFit) -> Tensor:

@@ -27,7 +27,8 @@ ROOT = HERE.parents[1]
 NAMES = {
     "Load Head Model", "Load SMPL-X Fit", "Track Head", "Crop Portrait", "Personalize Head", "Transfer Expression",
     "Render Normals", "Photo Preview", "Load Demo Generator", "Apply ExpPortrait", "ExpPortrait DiT Sampler",
-    "Save SMPL-X Fit", "Load Head", "Save Head", "Paste Back",
+    "Save SMPL-X Fit", "Load Head", "Save Head", "Paste Back", "Smooth Fit", "Retime Fit", "Edit Expression",
+    "Keyframes", "Inspect Fit",
 }  # fmt: skip
 """Display names; the ids follow from them."""
 

@@ -80,7 +80,7 @@ def test_workflows_are_listed_under_templates(comfyui) -> None:
 
 
 def run_in_browser(server, name: str) -> None:
-    """Both workflows: dropped, Run pressed, everything shown and saved, no error in the page."""
+    """All workflows: dropped, Run pressed, everything shown and saved, no error in the page."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with browser.page_of(server) as page:
         for workflow in WORKFLOWS:
@@ -98,12 +98,13 @@ def run_in_browser(server, name: str) -> None:
                 for entry in (detail["output"] or {}).get("images", [])
                 if entry["filename"].endswith(".mp4")
             ]
-            assert len(saved) == 3
+            videos = sum(node["type"] == "SaveVideo" for node in nodes_of(workflow))
+            assert len(saved) == videos >= 1
             for entry in saved:
                 clip = inspect_clip(server.base / entry["type"] / entry["subfolder"] / entry["filename"])
                 assert clip.num_frames >= 48 and clip.fps == 25
             shown = page.evaluate("[...document.querySelectorAll('video')].filter(v => v.readyState > 0).length")
-            assert shown >= 3, "the videos stand on their nodes"
+            assert shown >= videos, "the videos stand on their nodes"
 
 
 @needs_browser

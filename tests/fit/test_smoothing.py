@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
+from scipy.signal import savgol_filter
 
 from expportrait_core import demo
 from expportrait_core.body import axis_angle_to_matrix
-from expportrait_core.fit import fill_gaps, load_fit, smooth_fit
+from expportrait_core.fit import fill_gaps, load_fit, quaternions, smooth_fit
+from expportrait_core.fit.expression_names import default_names
+from expportrait_core.fit.filters import savitzky_golay
+from expportrait_core.fit.smoothing import METHODS, jitter
+from expportrait_core.types import HEAD
+
+FPS, FRAMES = 25.0, 160
+BLINK = default_names().index("eyeBlinkLeft")
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +65,98 @@ def test_previous_holds_the_last_frame_with_a_face(performance) -> None:
     assert fill_gaps(few, "interpolate") is few
     with pytest.raises(ValueError, match="guess"):
         fill_gaps(few, "guess")
+
+
+# ------------------------------------------------------------------------------------------------- made-up still heads
+
+
+def trembling(performance, yaw: torch.Tensor | float = 0.0, degrees: float = 0.3, joint: int = HEAD, under=None):
+    """A head that turns by `yaw` [F] and trembles, `under` a fixed rotation of everything."""
+    generator = torch.Generator().manual_seed(4)
+    turn = torch.zeros(FRAMES, 3)
+    turn[:, 1] = yaw
+    noise = torch.randn(FRAMES, 3, generator=generator) * math.radians(degrees)
+    turned = quaternions.multiply(quaternions.from_axis_angle(turn), quaternions.from_axis_angle(noise))
+    if under is not None:
+        turned = quaternions.multiply(under, turned)
+    poses = torch.zeros(FRAMES, 55, 3)
+    poses[:, joint] = quaternions.to_axis_angle(turned)
+    return performance.frames([0] * FRAMES).replace(poses=poses, expression=torch.zeros(FRAMES, 100))
+
+
+def tremor_degrees(fit, joint: int = HEAD) -> float:
+    turned = quaternions.from_axis_angle(fit.poses[:, joint])
+    middle = turned[FRAMES // 2 : FRAMES // 2 + 1]
+    off = quaternions.difference(middle.expand_as(turned), turned)
+    return math.degrees(float((off - off.mean(0)).norm(dim=-1).pow(2).mean().sqrt()))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_trembling_goes(performance, method: str) -> None:
+    shaken = trembling(performance)
+    for keep_fast in (False, True):
+        assert tremor_degrees(smooth_fit(shaken, 1, method, True, keep_fast)) < 0.4 * tremor_degrees(shaken)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_world_may_be_turned_first(performance, method: str) -> None:
+    """A half turn, as trackers with an OpenCV camera have it, must not matter: raw axis-angle numbers jump there."""
+    half = quaternions.from_axis_angle(torch.tensor([math.pi, 0.0, 0.0]))
+    plain, turned = (trembling(performance, degrees=2, joint=0, under=under) for under in (None, half))
+    assert (turned.poses[1:, 0] - turned.poses[:-1, 0]).norm(dim=1).max() > 6, "the numbers do jump"
+    expected = quaternions.multiply(half, quaternions.from_axis_angle(smooth_fit(plain, 0.6, method).poses[:, 0]))
+    found = quaternions.from_axis_angle(smooth_fit(turned, 0.6, method).poses[:, 0])
+    assert quaternions.difference(expected, found).norm(dim=1).max() < 1e-4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_fast_motion_keeps_its_height_and_its_moment(performance, method: str) -> None:
+    time = torch.arange(FRAMES) / FPS
+    shake = math.radians(20) * torch.sin(4 * math.pi * time) * ((time > 2) & (time < 4.5))  # twice a second
+    smooth = smooth_fit(trembling(performance, shake), 1, method, keep_fast=True).poses[:, HEAD, 1]
+    assert smooth.abs().max() > 0.9 * math.radians(20)
+    assert (smooth[50:110] - shake[50:110]).abs().max() < math.radians(2.5), "as strong at every moment: no lag"
+    blurred = smooth_fit(trembling(performance, shake), 1, "gaussian").poses[:, HEAD, 1]
+    assert blurred.abs().max() < 0.2 * math.radians(20), "without the guard it is gone, so the guard is what keeps it"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_blinks_keep_their_height_where_they_are_to_be_kept(performance, method: str) -> None:
+    fit = trembling(performance)
+    lid = torch.zeros(FRAMES)
+    for start in range(20, 150, 30):
+        lid[start : start + 5] = torch.tensor([0.5, 1, 1, 0.7, 0.3])
+    noise = 0.02 * torch.randn(FRAMES, generator=torch.Generator().manual_seed(1))
+    expression = fit.expression.clone()
+    expression[:, BLINK] = lid + noise
+    fit = fit.replace(expression=expression)
+    kept, lost = (smooth_fit(fit, 1, method, keep).expression[:, BLINK] for keep in (True, False))
+    for start in range(20, 150, 30):
+        assert kept[start : start + 5].max() > 0.95 > lost[start : start + 5].max()
+    assert kept[:15].std() < 0.6 * expression[:15, BLINK].std(), "between blinks the lids are smoothed"
+
+
+def test_jitter_is_measured_in_spite_of_motion(performance) -> None:
+    time = torch.arange(400) / FPS
+    for degrees in (0.1, 1.0):
+        noise = torch.randn(400, 1, generator=torch.Generator().manual_seed(2)) * degrees
+        steps = (20 * torch.sin(2 * math.pi * 0.7 * time)[:, None] + noise).diff(dim=0)
+        found = float(jitter(steps, torch.ones(400, dtype=torch.bool)))
+        assert found == pytest.approx(degrees, rel=0.2, abs=0.05)
+    assert jitter(torch.zeros(3, 2), torch.ones(4, dtype=torch.bool)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("frames", "reach"), [(40, 2), (40, 7), (6, 20), (3, 1), (2, 4)])
+def test_polynomials_are_those_of_scipy(frames: int, reach: int) -> None:
+    values = torch.randn(frames, 3, generator=torch.Generator().manual_seed(0))
+    inside = min(reach, (frames - 1) // 2)
+    expected = savgol_filter(values.numpy(), 2 * inside + 1, min(3, 2 * inside), axis=0, mode="interp")
+    assert np.allclose(savitzky_golay(frames, reach).numbers(values), expected, atol=1e-4)
+
+
+def test_unknown_methods_and_strengths_are_refused(performance) -> None:
+    with pytest.raises(ValueError, match="'magic', expected one of one euro"):
+        smooth_fit(performance, 1, "magic")
+    for strength in (-1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="expected 0 or more"):
+            smooth_fit(performance, strength)

@@ -86,19 +86,24 @@ def load_fit(
     """
     path = Path(path)
     options = Options(person, camera, image_size, fps, mirror, legacy10)
-    fit = _read(path, options)
+    fit, _ = _read(path, options)
     return fit if head_model is None else _for_head(fit, head_model, body_model)
 
 
-def _read(path: Path, options: Options) -> SMPLXFit:
+def load_fit_and_format(path: str | Path, person: int | None = None) -> tuple[SMPLXFit, str]:
+    """A fit as `load_fit` reads it, and whose format it was in. Raises as `load_fit`."""
+    return _read(Path(path), Options(person))
+
+
+def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
     name = path.name or str(path)
     try:
         if path.suffix == ".safetensors" and path.is_file():
-            return SMPLXFit.load(path)
+            return SMPLXFit.load(path), READERS[0].name
         source = open_source(path)
         reader = _recognise(source)
         log.info("%s: %s", name, reader.name)
-        return reader.read(source, options)
+        return reader.read(source, options), reader.name
     except ValueError:
         raise
     except Exception as error:

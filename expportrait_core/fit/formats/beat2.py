@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 
 def recognise(source: Source) -> bool:
-    return source.kind == "npz" and source.has("betas", "poses", "expressions", "trans") and not source.has("w2c")
+    ours = {"format", "K", "w2c", "expression_space"} & set(source.keys)  # this package's own has BEAT2's arrays too
+    return source.kind == "npz" and source.has("betas", "poses", "expressions", "trans") and not ours
 
 
 def read(source: Source, options: Options) -> SMPLXFit:

@@ -55,13 +55,11 @@ def convert_expression(fit: SMPLXFit, source: HeadModel, head: HeadModel) -> tup
     """
     fit.require_space(source)
     pairs = correspond(source, head)
-    columns = fit.expression.shape[1]
-    basis = source.expression_basis[pairs.source][..., :columns].double() * pairs.scale
-    moved = torch.einsum("nce,fe->fnc", basis, fit.expression.double()).flatten(1)  # [F, N·3]
-    corners = head.expression_basis[pairs.target].double()  # [N, 3 corners, 3, E]
-    design = torch.einsum("nk,nkce->nce", pairs.barycentric.double(), corners).flatten(0, 1)  # [N·3, E]
+    basis = displacements(source.expression_basis[..., : fit.expression.shape[1]], pairs, of_source=True)
+    moved = fit.expression.double() @ basis.T  # [F, N·3]
+    design = displacements(head.expression_basis, pairs, of_source=False)  # [N·3, E]
     low, high = (0.0, 1.0) if head.expression_space == "arkit" else (-BOUND, BOUND)
-    found = _bounded_least_squares(design.numpy(), moved.numpy().T, low, high).T
+    found = bounded_least_squares(design.numpy(), moved.numpy().T, low, high).T
     left_over = moved.numpy() - found @ design.numpy().T
     residual = float(np.sqrt((left_over**2).sum() / max((moved.numpy() ** 2).sum(), 1e-20)))
     millimetres = 1000 * float(np.sqrt((left_over**2).mean() * 3))
@@ -111,6 +109,18 @@ def correspond(source: HeadModel, head: HeadModel) -> Correspondence:
     return Correspondence(torch.from_numpy(skin[nearest])[near], target[near], barycentric[near], size)
 
 
+def displacements(
+    expression_basis: torch.Tensor,  # [V, 3, E] of either model
+    pairs: Correspondence,
+    of_source: bool,
+) -> torch.Tensor:
+    """How every expression moves the corresponding points [N·3, E], in metres of the target's face."""
+    if of_source:
+        return (expression_basis[pairs.source].double() * pairs.scale).flatten(0, 1)
+    corners = expression_basis[pairs.target].double()  # [N, 3 corners, 3, E]
+    return torch.einsum("nk,nkce->nce", pairs.barycentric.double(), corners).flatten(0, 1)
+
+
 def _inner_landmarks(model: HeadModel) -> tuple[np.ndarray, np.ndarray]:
     """The 51 points without the jaw line [51, 3], and which of them are on the mesh [51]."""
     scheme, first = (INNER, 0) if INNER in model.landmarks else ("ibug68", 17)
@@ -121,7 +131,7 @@ def _inner_landmarks(model: HeadModel) -> tuple[np.ndarray, np.ndarray]:
     return points.numpy().astype(np.float64), (embedding.triangles[first:] >= 0).numpy()
 
 
-def _bounded_least_squares(
+def bounded_least_squares(
     design: np.ndarray,  # [R, E]
     wanted: np.ndarray,  # [R, F]
     low: float,

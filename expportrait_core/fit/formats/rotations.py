@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 
 def from_matrix(
@@ -17,6 +16,8 @@ def from_matrix(
         raise ValueError("A rotation matrix holds NaN or infinite values. Track the clip again.")
     if len(flat) and (np.linalg.det(flat) < 0.5).any():
         raise ValueError("A rotation matrix is a mirror image or no rotation at all. The file is damaged or mixed up.")
+    from scipy.spatial.transform import Rotation  # takes a while to import
+
     vectors = Rotation.from_matrix(flat).as_rotvec() if len(flat) else np.zeros((0, 3))
     return vectors.reshape(*matrices.shape[:-2], 3)
 
@@ -38,6 +39,8 @@ def from_euler(
     angles: np.ndarray,  # [F, 3] radians
 ) -> np.ndarray:
     """Axis-angle [F, 3]."""
+    from scipy.spatial.transform import Rotation  # takes a while to import
+
     return Rotation.from_euler(order, angles.astype(np.float64)).as_rotvec() if len(angles) else np.zeros((0, 3))
 
 
@@ -45,6 +48,8 @@ def to_matrix(
     vectors: np.ndarray,  # [..., 3]
 ) -> np.ndarray:
     """Rotation matrices [..., 3, 3]."""
+    from scipy.spatial.transform import Rotation  # takes a while to import
+
     flat = Rotation.from_rotvec(vectors.reshape(-1, 3).astype(np.float64)).as_matrix()
     return flat.reshape(*vectors.shape[:-1], 3, 3)
 

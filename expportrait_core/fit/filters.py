@@ -1,0 +1,144 @@
+"""Filters over time that move nothing in time: each works on numbers and on rotations alike.
+
+A rotation is filtered in its own tangent space: its neighbours are written as turns away from it (`difference`), the
+filter is applied to those vectors, and the result turns it. So the outcome does not depend on where zero is, half
+turns are nothing special, and what comes out is a rotation.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import quaternions
+
+REACH = 3  # standard deviations of a Gaussian that are looked at
+ORDER = 3  # of Savitzky-Golay's polynomials: they follow bends and turning points
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A weighted mean around every frame."""
+
+    frames: Tensor  # [F, W] which frames are looked at
+    weights: Tensor  # [F, W] sum 1
+
+    def to(self, like: Tensor) -> Kernel:
+        """On the device and in the precision of `like`."""
+        return Kernel(self.frames.to(like.device), self.weights.to(like))
+
+    def numbers(
+        self,
+        values: Tensor,  # [F, C]
+    ) -> Tensor:
+        """[F, C]"""
+        # as changes, so that a still clip stays exactly as it is
+        return values + sum(
+            self.weights[:, k, None] * (values[self.frames[:, k]] - values) for k in range(self.frames.shape[1])
+        )
+
+    def rotations(
+        self,
+        values: Tensor,  # [F, J, 4] unit quaternions
+    ) -> Tensor:
+        """[F, J, 4]"""
+        turn = sum(
+            self.weights[:, k, None, None] * quaternions.difference(values, values[self.frames[:, k]])
+            for k in range(self.frames.shape[1])
+        )
+        return quaternions.turned(values, turn)
+
+
+def gaussian(num_frames: int, deviation: float) -> Kernel:
+    """A blur with this standard deviation in frames; at the ends, over what is there."""
+    reach = min(max(1, round(REACH * deviation)), num_frames - 1)
+    offsets = torch.arange(-reach, reach + 1)
+    frames = torch.arange(num_frames)[:, None] + offsets
+    inside = (frames >= 0) & (frames < num_frames)
+    weights = torch.exp(-0.5 * (offsets / deviation) ** 2) * inside
+    return Kernel(frames.clamp(0, num_frames - 1), weights / weights.sum(1, keepdim=True))
+
+
+def savitzky_golay(num_frames: int, reach: int) -> Kernel:
+    """Least-squares cubics through `reach` frames to both sides (Savitzky and Golay 1964); at the ends, the value of
+    the first or last cubic, as scipy's mode "interp"."""
+    reach = min(reach, (num_frames - 1) // 2)
+    order = min(ORDER, 2 * reach)
+    centres = torch.arange(num_frames)
+    starts = (centres - reach).clamp(0, num_frames - 2 * reach - 1)
+    frames = starts[:, None] + torch.arange(2 * reach + 1)
+    table = torch.from_numpy(np.stack([_coefficients(reach, order, p) for p in range(2 * reach + 1)])).float()
+    return Kernel(frames, table[centres - starts])
+
+
+@functools.lru_cache(maxsize=512)
+def _coefficients(reach: int, order: int, position: int) -> np.ndarray:
+    from scipy.signal import savgol_coeffs  # takes a while to import
+
+    return savgol_coeffs(2 * reach + 1, order, pos=position, use="dot")
+
+
+@dataclass(frozen=True)
+class OneEuro:
+    """A low pass that opens when things move (Casiez et al. 2012), run in both directions and averaged: no lag."""
+
+    fps: float
+    cutoff: float  # Hz, at rest
+    opening: float  # Hz per unit per second: how much faster motion opens it, β of the paper
+    speed_cutoff: float = 1.0  # Hz, of the speed itself; the paper's
+
+    def numbers(
+        self,
+        values: Tensor,  # [F, C]; every column opens for itself
+    ) -> Tensor:
+        """[F, C]"""
+        there = self._pass(values, torch.sub, torch.add, torch.abs)
+        back = self._pass(values.flip(0), torch.sub, torch.add, torch.abs).flip(0)
+        return torch.lerp(there, back, 0.5)
+
+    def vectors(
+        self,
+        values: Tensor,  # [F, C]; all columns open together
+    ) -> Tensor:
+        """[F, C]"""
+        there = self._pass(values, torch.sub, torch.add, _length)
+        back = self._pass(values.flip(0), torch.sub, torch.add, _length).flip(0)
+        return torch.lerp(there, back, 0.5)
+
+    def rotations(
+        self,
+        values: Tensor,  # [F, J, 4] unit quaternions; every joint opens for itself
+    ) -> Tensor:
+        """[F, J, 4]"""
+        there = self._pass(values, _turn_from, quaternions.turned, _length)
+        back = self._pass(values.flip(0), _turn_from, quaternions.turned, _length).flip(0)
+        return quaternions.slerp(there, back, values.new_tensor(0.5))
+
+    def _pass(self, values: Tensor, change_from, changed, size) -> Tensor:
+        """One direction: `change_from(new, old)` is a vector, `changed(old, vector)` applies it, `size` measures it."""
+        smooth = [values[0]]
+        speed = 0 * change_from(values[0], values[0])
+        share = _alpha(self.speed_cutoff, self.fps)
+        for frame in range(1, len(values)):
+            speed = speed + share * (change_from(values[frame], values[frame - 1]) * self.fps - speed)
+            alpha = _alpha(self.cutoff + self.opening * size(speed), self.fps)
+            smooth.append(changed(smooth[-1], alpha * change_from(values[frame], smooth[-1])))
+        return torch.stack(smooth)
+
+
+def _turn_from(new: Tensor, old: Tensor) -> Tensor:
+    return quaternions.difference(old, new)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return vectors.norm(dim=-1, keepdim=True)
+
+
+def _alpha(cutoff: Tensor | float, fps: float) -> Tensor | float:
+    """Share of the new value in a first-order low pass."""
+    return 1 / (1 + fps / (2 * math.pi * cutoff))

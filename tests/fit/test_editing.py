@@ -1,0 +1,265 @@
+"""Edits: names do what they say on the face, nothing else moves, and what cannot be done is said."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+import torch
+
+from expportrait_core import demo
+from expportrait_core.body import axis_angle_to_matrix, landmark_points, pose_vertices
+from expportrait_core.fit import GROUPED, controls, edit_fit, load_fit, neutral_fit, scale_motion
+from expportrait_core.fit.formats.arkit import UNITS
+from expportrait_core.fit.head_pose import skull_rotation
+from expportrait_core.fit.named_units import mapped_units
+from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, LandmarkEmbedding, SMPLXFit
+
+LIP_CORNERS, LIPS, CHIN, NOSE = (61, 291), (13, 14), 152, 1  # MediaPipe's numbers; 61 is the person's right
+LIDS = {"left": (386, 374), "right": (159, 145)}
+BROWS = (105, 334)
+
+
+@pytest.fixture(scope="module")
+def performance(coarse_head: HeadModel) -> SMPLXFit:
+    return load_fit(demo.PERFORMANCE, coarse_head)
+
+
+@pytest.fixture(scope="module")
+def neutral(coarse_head: HeadModel) -> SMPLXFit:
+    return neutral_fit(coarse_head)
+
+
+def points(model: HeadModel, fit: SMPLXFit) -> torch.Tensor:
+    vertices = pose_vertices(model, fit.betas, fit.expression, fit.poses, fit.translation)
+    return landmark_points(vertices, model.faces, model.landmarks["mediapipe478"])[0]
+
+
+@pytest.fixture(scope="module")
+def moved(coarse_head: HeadModel, neutral: SMPLXFit):
+    """How far (millimetres) points of the face go for some values."""
+    rest = points(coarse_head, neutral)
+
+    def by(**values: float) -> torch.Tensor:
+        return 1000 * (points(coarse_head, edit_fit(neutral, coarse_head, values)) - rest)
+
+    return by
+
+
+# ------------------------------------------------------------------------------------------------- what the names do
+
+
+def test_sliders_move_the_face_as_they_say(moved) -> None:
+    x, y = 0, 1
+    assert moved(smile=1)[list(LIP_CORNERS), y].min() > 2 and moved(smile=-1)[list(LIP_CORNERS), y].max() < -1
+    left_smile = moved(smile_left=1)[list(LIP_CORNERS), y]
+    assert left_smile[1] > 2 > 0.5 > left_smile[0].abs(), "only the person's left corner, 291"
+    assert moved(jaw_open=1)[CHIN, y] < -15 and moved(jaw_side=1)[CHIN, x] > 3
+    for side, (upper, lower) in LIDS.items():
+        other = LIDS["right" if side == "left" else "left"]
+        by = moved(**{f"blink_{side}": 1})
+        assert by[upper, y] - by[lower, y] < -5 and by[list(other), y].abs().max() < 0.5
+    assert moved(brow_raise=1)[list(BROWS), y].min() > 2 and moved(brow_lower=1)[list(BROWS), y].max() < -1
+    assert moved(pucker=1)[LIP_CORNERS[1], x] < -3 < 3 < moved(pucker=1)[LIP_CORNERS[0], x]
+    assert moved(head_turn=20)[NOSE, x] > 20 and moved(head_nod=20)[NOSE, y] < -20
+    forehead = moved(head_tilt=20)[10]
+    assert forehead[x] > 20, "towards the right of the picture, which is +x"
+    assert moved(show_teeth=1)[LIPS[0], y] - moved(show_teeth=1)[LIPS[1], y] > 3
+
+
+def test_gaze_turns_both_eyes_together(coarse_head: HeadModel, neutral: SMPLXFit) -> None:
+    for values, axis, sign in (({"gaze_x": 1}, 0, 1), ({"gaze_x": -1}, 0, -1), ({"gaze_y": 1}, 1, 1)):
+        looked = edit_fit(neutral, coarse_head, values)
+        for joint in (LEFT_EYE, RIGHT_EYE):
+            forward = axis_angle_to_matrix(looked.poses[0, joint]) @ torch.tensor([0.0, 0, 1])
+            assert sign * forward[axis] > 0.25 and forward[1 - axis].abs() < 1e-5
+
+
+def test_every_slider_moves_something_and_every_unit_has_a_name(coarse_head: HeadModel, neutral: SMPLXFit) -> None:
+    assert set(UNITS) <= controls().keys() and len(UNITS) == 52
+    rest = pose_vertices(coarse_head, neutral.betas, neutral.expression, neutral.poses, neutral.translation)
+    still = []
+    for name, control in controls().items():
+        fit = edit_fit(neutral, coarse_head, {name: 10.0 if control.degrees else 1.0})
+        vertices = pose_vertices(coarse_head, fit.betas, fit.expression, fit.poses, fit.translation)
+        if (vertices - rest).norm(dim=-1).max() < 0.0005:
+            still.append(name)
+    assert not still
+
+
+# --------------------------------------------------------------------------------------------------- adding, replacing
+
+
+def test_adding_changes_only_what_it_names(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    edited = edit_fit(performance, coarse_head, {"smile_left": 0.3})
+    names = coarse_head.expression_names
+    touched = {names[c] for c in (edited.expression != performance.expression).any(0).nonzero()[:, 0]}
+    assert touched == {"mouthSmileLeft", "cheekSquintLeft"} and torch.equal(edited.poses, performance.poses)
+    assert edited.expression.max() <= 1, "a smile of 0.85 and 0.3 more"
+    assert edit_fit(performance, coarse_head, {"smile": 1.5}).expression.max() == pytest.approx(1.5)
+    assert edit_fit(performance, coarse_head, {}) is performance
+
+
+def test_the_head_turns_in_its_own_axes(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    edited = edit_fit(performance, coarse_head, {"head_turn": 25.0})
+    change = skull_rotation(coarse_head, performance).transpose(1, 2) @ skull_rotation(coarse_head, edited)
+    turn = axis_angle_to_matrix(torch.tensor([0, math.radians(25), 0])).expand_as(change)
+    assert torch.allclose(change, turn, atol=1e-5)
+
+
+def test_replacing_sets_whatever_was_there(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    edited = edit_fit(performance, coarse_head, {"smile_left": 0.4, "head_turn": 10.0, "jaw_open": 0.5}, "replace")
+    column = coarse_head.expression_names.index("mouthSmileLeft")
+    assert torch.allclose(edited.expression[:, column], torch.tensor(0.4))
+    head = axis_angle_to_matrix(edited.poses[:, NECK]) @ axis_angle_to_matrix(edited.poses[:, HEAD])
+    expected = axis_angle_to_matrix(torch.tensor([0, math.radians(10), 0])).expand_as(head)
+    assert torch.allclose(head, expected, atol=1e-5)
+    assert torch.allclose(edited.poses[:, JAW], torch.tensor([0.2, 0, 0]))
+    other = coarse_head.expression_names.index("mouthSmileRight")
+    assert torch.equal(edited.expression[:, other], performance.expression[:, other])
+
+
+@pytest.mark.parametrize("mode", ["add", "replace"])
+def test_an_edit_of_some_frames_comes_and_goes(coarse_head: HeadModel, performance: SMPLXFit, mode: str) -> None:
+    edited = edit_fit(performance, coarse_head, {"puff": 1.0, "head_turn": 20.0}, mode, 30, 40, fade=0.2)
+    puff = edited.expression[:, coarse_head.expression_names.index("cheekPuff")]
+    assert (puff[30:40] == 1).all() and puff[24] == puff[45] == 0
+    assert (puff[25:31].diff() > 0).all() and (puff[39:45].diff() < 0).all()
+    outside = [*range(25), *range(46, 72)]
+    assert torch.equal(edited.poses[outside], performance.poses[outside])
+
+
+def test_values_may_change_from_frame_to_frame(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    curve = torch.linspace(0, 1, 72)
+    edited = edit_fit(performance, coarse_head, {"puff": curve})
+    assert torch.allclose(edited.expression[:, coarse_head.expression_names.index("cheekPuff")], curve)
+
+
+def test_landmarks_of_an_edited_fit_are_left_out(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    seen = performance.replace(landmarks=torch.zeros(72, 5, 3), landmark_scheme="five")
+    assert edit_fit(seen, coarse_head, {"smile": 1}).landmark_scheme is None
+
+
+@pytest.mark.parametrize(("values", "more", "sentence"), [
+    ({"smlie": 1.0}, {}, "no control 'smlie'. Did you mean 'smile'"),
+    ({"smile": 7.0}, {}, r"'smile' is 7.0, expected -1 to 1 \(or"),
+    ({"head_turn": 500.0}, {}, "expected -60 to 60 degrees"),
+    ({"smile": math.nan}, {}, "'smile' is nan"),
+    ({"smile": 1.0}, {"mode": "mix"}, "'mix', expected one of add, replace"),
+    ({"smile": 1.0}, {"start": 80}, "the fit has the frames 0 to 71"),
+    ({"smile": 1.0}, {"fade": -1.0}, "fade is -1.0 seconds"),
+])  # fmt: skip
+def test_wrong_edits_get_a_sentence(coarse_head, performance, values: dict, more: dict, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        edit_fit(performance, coarse_head, values, **more)
+
+
+# ---------------------------------------------------------------------------------------------------- gains, relative
+
+
+def test_gains_act_on_their_region_alone(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    assert scale_motion(performance, coarse_head) is performance
+    names = coarse_head.expression_names
+    for region, starts, joints in (("mouth", ("mouth", "jaw", "cheek", "nose"), [JAW]),
+                                   ("eyes", ("eye",), [LEFT_EYE, RIGHT_EYE]), ("brows", ("brow",), [])):  # fmt: skip
+        scaled = scale_motion(performance, coarse_head, **{region: 0.5})
+        for column, name in enumerate(names):
+            factor = 0.5 if name.startswith(starts) else 1
+            assert torch.allclose(scaled.expression[:, column], factor * performance.expression[:, column]), name
+        for joint in (JAW, LEFT_EYE, RIGHT_EYE, NECK, HEAD):
+            factor = 0.5 if joint in joints else 1
+            assert torch.allclose(scaled.poses[:, joint], factor * performance.poses[:, joint], atol=1e-6)
+
+
+def test_pose_gain_scales_the_turn_away_from_the_neutral_frame(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    def turned(fit: SMPLXFit, start: int) -> torch.Tensor:
+        skull = skull_rotation(coarse_head, fit)
+        change = skull[start].T @ skull
+        return ((change.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos()
+
+    for frame in (0, 14):
+        scaled = scale_motion(performance, coarse_head, pose=0.5, neutral_frame=frame)
+        assert torch.allclose(turned(scaled, frame), 0.5 * turned(performance, frame), atol=1e-3)
+
+
+def test_relative_motion_makes_the_neutral_frame_neutral(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    relative = scale_motion(performance, coarse_head, neutral_frame=50)
+    assert not relative.expression[50].any() and relative.poses[50, [JAW, LEFT_EYE]].abs().max() < 1e-6
+    change = performance.expression - performance.expression[50]
+    assert torch.allclose(relative.expression, change)
+    assert torch.allclose(relative.poses[:, [NECK, HEAD]], performance.poses[:, [NECK, HEAD]])
+    with pytest.raises(ValueError, match="the fit has the frames 0 to 71"):
+        scale_motion(performance, coarse_head, neutral_frame=72)
+    with pytest.raises(ValueError, match="gain for mouth is -1"):
+        scale_motion(performance, coarse_head, mouth=-1)
+
+
+# ------------------------------------------------------------------------------------------------------- SMPL-X heads
+
+MADE_OF = ("jawForward", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "eyeBlinkLeft", "eyeBlinkRight",
+           "mouthPucker", "noseSneerLeft", "cheekPuff", "browDownRight", "cheekSquintLeft", "cheekSquintRight",
+           "eyeSquintLeft", "eyeSquintRight")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stranger(coarse_head: HeadModel) -> HeadModel:
+    """A made-up model like SMPL-X's: other size and place, 51 landmarks, nameless mixtures of fourteen units."""
+    count = len(MADE_OF)
+    basis = torch.zeros_like(coarse_head.expression_basis)
+    mix, _ = torch.linalg.qr(torch.randn(count, count, generator=torch.Generator().manual_seed(0)))
+    columns = [coarse_head.expression_names.index(name) for name in MADE_OF]
+    basis[..., :count] = coarse_head.expression_basis[..., columns] @ mix * 1.2
+    inner = coarse_head.landmarks["ibug68"]
+    return coarse_head.replace(
+        template=coarse_head.template * 1.2 + torch.tensor([0.01, 0.2, -0.03]), expression_basis=basis,
+        landmarks={"ibug51": LandmarkEmbedding(inner.triangles[17:], inner.barycentric[17:])},
+        expression_names=tuple(f"expression{i}" for i in range(100)), expression_space="smplx100",
+        model_id="SMPLX_NEUTRAL",
+    )  # fmt: skip
+
+
+def test_units_reach_a_smplx_head_through_the_surface(stranger: HeadModel, coarse_head: HeadModel) -> None:
+    fit = edit_fit(neutral_fit(stranger), stranger, {"smile": 1.0, "head_turn": 20.0, "jaw_open": 1.0})
+    assert fit.expression_space == "smplx100" and fit.poses[0, JAW, 0] > 0.3
+    found = stranger.expression_basis @ fit.expression[0] / 1.2
+    units = {"mouthSmileLeft": 1, "mouthSmileRight": 1, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5,
+             "eyeSquintLeft": 0.2, "eyeSquintRight": 0.2}  # fmt: skip
+    wanted = sum(s * coarse_head.expression_basis[..., coarse_head.expression_names.index(n)] for n, s in units.items())
+    assert (found - wanted).norm() < 0.3 * wanted.norm()
+
+
+def test_residuals_tell_what_a_head_can_make(stranger: HeadModel) -> None:
+    residuals = mapped_units(stranger)[1]
+    assert max(residuals[name] for name in MADE_OF) < 0.35
+    assert residuals["mouthFrownLeft"] > 0.5
+
+
+def test_what_a_head_cannot_make_is_refused(stranger: HeadModel, caplog: pytest.LogCaptureFixture) -> None:
+    worst = max(mapped_units(stranger)[1].items(), key=lambda item: item[1])
+    with pytest.raises(ValueError, match=f"'SMPLX_NEUTRAL' cannot make '{worst[0]}': .* left over"):
+        edit_fit(neutral_fit(stranger), stranger, {worst[0]: 1.0})
+    partly = next(name for name, left_over in mapped_units(stranger)[1].items() if 0.4 < left_over < 0.8)
+    with caplog.at_level(logging.WARNING):
+        edit_fit(neutral_fit(stranger), stranger, {partly: 1.0})
+    assert "only in part" in caplog.text
+    with pytest.raises(ValueError, match="need expressions with names"):
+        scale_motion(neutral_fit(stranger), stranger, mouth=0.5)
+
+
+def test_the_head_turns_on_a_model_without_landmarks(stranger: HeadModel) -> None:
+    bare = stranger.replace(landmarks={})
+    assert edit_fit(neutral_fit(bare), bare, {"head_turn": 20.0}).poses[0, HEAD].any()
+    with pytest.raises(ValueError, match="share 0 landmarks"):
+        edit_fit(neutral_fit(bare), bare, {"smile": 1.0})
+
+
+def test_a_fit_of_another_space_is_refused(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    other = performance.replace(expression_space="flame100")
+    for edit in (lambda: edit_fit(other, coarse_head, {"smile": 1}), lambda: scale_motion(other, coarse_head, 0.5)):
+        with pytest.raises(ValueError, match="in the space 'flame100'"):
+            edit()
+
+
+def test_sliders_say_what_they_do() -> None:
+    assert len(GROUPED) >= 20 and all(control.text[0].islower() for control in GROUPED.values())

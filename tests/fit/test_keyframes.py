@@ -1,0 +1,186 @@
+"""Keyframes and presets: the grammar, what plays, and which line is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from expportrait_core.fit import (
+    EASINGS,
+    Preset,
+    keyframe_fit,
+    load_preset,
+    neutral_fit,
+    parse_keyframes,
+    preset_names,
+    save_preset,
+)
+from expportrait_core.fit.editing import edit_fit
+from expportrait_core.fit.keyframes import keyframe_curves
+from expportrait_core.types import JAW, HeadModel
+
+PERFORMANCE = """
+# a comment
+0:      neutral
+0.6:    @smile, head_turn 12      [ease-out]   # another
++0.4:   blink 1 for 0.24
+2.0s:   @surprise 0.5, puff 0.2   [overshoot]
+75f:    neutral                   [linear]
+"""
+
+
+def curves(text: str, frames: int = 100, fps: float = 25.0) -> dict[str, torch.Tensor]:
+    return keyframe_curves(parse_keyframes(text, fps), frames, fps)
+
+
+def test_every_kind_of_line_plays() -> None:
+    keys = parse_keyframes(PERFORMANCE)
+    assert [key.time for key in keys] == [0, 0.6, 1.0, 2.0, 3.0]
+    played = curves(PERFORMANCE)
+    assert played["smile"][15] == pytest.approx(load_preset("smile").values["smile"])
+    assert played["head_turn"][15] == 12 and played["head_turn"][50] == 0, "a preset puts the rest at rest"
+    assert played["eyes_wide"][50] == pytest.approx(0.5 * load_preset("surprise").values["eyes_wide"])
+    assert played["blink"][25] == 0 and played["blink"].max() == 1 and played["blink"][32:].abs().max() < 1e-6
+    assert all(curve[75:].abs().max() < 1e-6 for curve in played.values()), "neutral, and it stays"
+
+
+def test_controls_that_a_line_does_not_name_pass_it_by() -> None:
+    played = curves("0: smile 0\n1: puff 1\n2: smile 1 [linear]")
+    assert torch.allclose(played["smile"][:51], torch.linspace(0, 1, 51))
+    assert played["puff"][25] == 1 and played["puff"][60] == 1
+
+
+@pytest.mark.parametrize("easing", EASINGS)
+def test_every_easing_starts_and_arrives(easing: str) -> None:
+    played = curves(f"0.4: smile 0.2\n1.2: smile 0.8 [{easing}]")["smile"]
+    assert played[10] == pytest.approx(0.2) and played[30:].tolist() == pytest.approx([0.8] * 70)
+    middle = played[11:30]
+    if easing == "hold":
+        assert middle.tolist() == pytest.approx([0.2] * 19)
+    elif easing == "overshoot":
+        assert middle.max() > 0.84
+    else:
+        assert (middle.diff() > 0).all() and middle.min() > 0.2 and middle.max() < 0.8
+
+
+@pytest.mark.parametrize("fps", [8.0, 12.0, 25.0, 30.0, 60.0])
+@pytest.mark.parametrize("start", [0.5, 0.513, 0.77])
+def test_a_pulse_reaches_its_height_at_every_rate(fps: float, start: float) -> None:
+    played = curves(f"{start}: blink 1 for 0.25", 40 * int(fps / 8), fps)["blink"]
+    assert played.max() == pytest.approx(1) and played[0] == played[-1] == 0
+
+
+def test_a_pulse_returns_to_where_the_control_is() -> None:
+    played = curves("0: smile 0.3\n1: smile 0.9 for 0.4\n3: smile 0.5")["smile"]
+    assert played.max() == pytest.approx(0.9, abs=1e-5) and 0.35 < played[40] < 0.45
+
+
+def test_json_says_the_same(coarse_head: HeadModel) -> None:
+    as_json = json.dumps({"keys": [
+        {"time": 0}, {"time": 0.6, "values": {"@smile": 1, "head_turn": 12}, "easing": "ease-out"},
+        {"time": 1.0, "values": {"blink": 1}, "for": 0.24},
+        {"time": 2.0, "values": {"@surprise": 0.5, "puff": 0.2}, "easing": "overshoot"},
+        {"time": 3.0, "easing": "linear"},
+    ]})  # fmt: skip
+    one, other = (keyframe_fit(coarse_head, parse_keyframes(text)) for text in (PERFORMANCE, as_json))
+    assert one.num_frames == 76 and torch.allclose(one.expression, other.expression)
+    assert torch.allclose(one.poses, other.poses)
+
+
+def test_length_and_rate(coarse_head: HeadModel) -> None:
+    keys = parse_keyframes("0: neutral\n1: jaw_open 1 [linear]")
+    fit = keyframe_fit(coarse_head, keys, 50.0, 2.0)
+    assert (fit.num_frames, fit.fps) == (100, 50) and fit.poses[25, JAW, 0] == pytest.approx(0.2)
+    assert fit.poses[99, JAW, 0] == pytest.approx(0.4)
+    assert keyframe_fit(coarse_head, parse_keyframes("0: @laugh")).num_frames == 1
+    with pytest.raises(ValueError, match="expected 0 to an hour"):
+        keyframe_fit(coarse_head, keys, 25.0, math.inf)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("0: neutral\n\n1: smlie 1", "Line 3: There is no control 'smlie'. Did you mean 'smile'"),
+    ("0: smile", r"Line 1: found 'smile', expected a control and a number \('smile 0.8'"),
+    ("0: smile 0.8 blink 1", "Line 1: found 'smile 0.8 blink 1'"),
+    ("0: smile x", "Line 1: found 'smile x'"),
+    ("0: smile 9", "Line 1: 'smile' is 9.0, expected -1 to 1"),
+    ("0 smile 1", "Line 1: found '0 smile 1', expected a time, a colon"),
+    ("soon: smile 1", "Line 1: the time is 'soon', expected seconds"),
+    ("-1: smile 1", "Line 1: the time is -1 seconds, expected 0 to 3600"),
+    ("0:\n", "Line 1: nothing is shown at 0"),
+    ("0: smile 1 [eas]", "Line 1: there is no easing 'eas', expected one of ease, .* Did you mean 'ease'"),
+    ("0: @joy", "Line 1: There is no preset 'joy'. Those there are: anger"),
+    ("0: blink 1 for 0", "Line 1: 'blink' lasts 0 seconds"),
+    ("# nothing\n", "There are no keyframes. Write lines such as"),
+    ("", "There are no keyframes"),
+    ('{"keys": [\n  {"time": 0,}\n]}', "Line 2: the keyframes are no JSON"),
+    ('{"frames": []}', "no list 'keys'"),
+    ('{"keys": [{"time": 0}, {"at": 1}]}', "Key 2: holds at, expected time, values"),
+    ('{"keys": [{"time": 0, "values": {"smile": "much"}}]}', "Key 1: the time or a value is no number"),
+    ('{"keys": [{"time": true}]}', "Key 1: the time or a value is no number"),
+    ('{"keys": [{"time": 0, "values": {"grin": 1}}]}', "Key 1: There is no control 'grin'"),
+    ('[{"time": 0, "values": {"blink": 1}, "for": "long"}]', "Key 1: 'for' is no number"),
+    ("[" * 5000, "no JSON"),
+    ("0: smile 1e400", "'smile' is inf"),
+])  # fmt: skip
+def test_wrong_keyframes_name_their_line(text: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        parse_keyframes(text)
+
+
+# ------------------------------------------------------------------------------------------------------------- presets
+
+
+def test_at_least_twelve_presets_ship_and_each_is_another_face(coarse_head: HeadModel) -> None:
+    assert len(preset_names()) >= 12
+    rest = neutral_fit(coarse_head)
+    faces = {}
+    for name in preset_names():
+        fit = edit_fit(rest, coarse_head, load_preset(name).values)
+        faces[name] = torch.cat([fit.expression[0], 2 * fit.poses[0].flatten()])
+        assert load_preset(name).description.endswith(".")
+    assert faces["neutral"].abs().max() == 0
+    different = torch.cdist(torch.stack(list(faces.values())), torch.stack(list(faces.values())))
+    assert (different + 9 * torch.eye(len(faces))).min() > 0.3
+
+
+def test_own_presets_are_called_by_their_names(tmp_path: Path) -> None:
+    own = {"mine": Preset("Mine", {"puff": 0.5})}
+    assert parse_keyframes("0: @mine 0.5", presets=own)[0].values == {"puff": 0.25}
+    path = save_preset(own["mine"], tmp_path / "mine.json")
+    with pytest.raises(ValueError, match="There is no preset"):
+        parse_keyframes(f"0: @{path}")  # a text never opens a file
+
+
+def test_presets_are_written_and_read_back(tmp_path: Path) -> None:
+    preset = Preset("Mine", {"smile": 0.5, "head_turn": -10.0}, "Ünïcode.")
+    path = save_preset(preset, tmp_path / "mine")
+    assert path.name == "mine.json" and load_preset(path) == preset
+    assert json.loads(path.read_text("utf-8"))["values"] == preset.values
+    assert preset.scaled(0.5) == {"smile": 0.25, "head_turn": -5.0}
+
+
+@pytest.mark.parametrize(("content", "sentence"), [
+    ("{", "no readable preset"),
+    ("[1, 2]", "holds a list, expected a preset"),
+    ('{"hair": 1}', "holds hair, expected a preset"),
+    ('{"format": "expportrait.preset", "version": 2, "values": {}}', "version 2, this release reads 1"),
+    ('{"format": "expportrait.preset", "version": "x", "values": {}}', "version 'x', expected a whole number"),
+    ('{"format": "expportrait.preset", "version": 1}', "no table of values"),
+    ('{"format": "expportrait.preset", "version": 1, "values": {"grin": 1}}', "There is no control 'grin'"),
+    ('{"format": "expportrait.preset", "version": 1, "values": {"smile": "1"}}', "'smile' is 1, expected"),
+    ('{"format": "expportrait.preset", "version": 1, "values": {"smile": NaN}}', "'smile' is nan"),
+])  # fmt: skip
+def test_damaged_presets_get_a_sentence(content: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(content, "utf-8")
+    with pytest.raises(ValueError, match=sentence):
+        load_preset(tmp_path / "a.json")
+
+
+def test_missing_presets_get_a_sentence(tmp_path: Path) -> None:
+    for source in ("joy", tmp_path / "gone.json", "../../default_head"):
+        with pytest.raises(ValueError, match="There is no preset"):
+            load_preset(source)

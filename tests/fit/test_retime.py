@@ -1,0 +1,213 @@
+"""Motion at other rates, in parts, in loops and joined: speeds stay, blinks stay, seams do not show."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from expportrait_core import demo
+from expportrait_core.fit import (
+    insert_missing_frames,
+    interpolate_gaps,
+    join_fits,
+    load_fit,
+    loop_fit,
+    quaternions,
+    resample_fit,
+    trim_fit,
+)
+from expportrait_core.fit.expression_names import default_names
+from expportrait_core.types import HEAD, SMPLXFit
+
+BLINK = [default_names().index("eyeBlinkLeft"), default_names().index("eyeBlinkRight")]
+
+
+@pytest.fixture(scope="module")
+def performance() -> SMPLXFit:
+    return load_fit(demo.PERFORMANCE)
+
+
+def turning(performance: SMPLXFit, degrees: torch.Tensor, start: tuple = (0.0, 0.0, 0.0)) -> SMPLXFit:
+    """A root that turns about its own y axis, from anywhere."""
+    turn = torch.zeros(len(degrees), 3)
+    turn[:, 1] = torch.deg2rad(degrees)
+    poses = torch.zeros(len(degrees), 55, 3)
+    poses[:, 0] = quaternions.to_axis_angle(
+        quaternions.turned(quaternions.from_axis_angle(torch.tensor([start])).expand(len(degrees), 4), turn)
+    )
+    return performance.frames([0] * len(degrees)).replace(poses=poses, frame_ids=torch.arange(len(degrees)))
+
+
+def steps_degrees(fit: SMPLXFit) -> torch.Tensor:
+    turned = quaternions.from_axis_angle(fit.poses[:, 0])
+    return torch.rad2deg(quaternions.difference(turned[:-1], turned[1:]).norm(dim=-1))
+
+
+@pytest.mark.parametrize("fps", [10.0, 24.0, 25.0, 30.0, 59.94, 60.0, 120.0])
+def test_speed_stays_at_every_rate_also_through_a_half_turn(performance: SMPLXFit, fps: float) -> None:
+    """6° a frame from just before half a turn: axis-angle numbers jump, the motion does not."""
+    fit = turning(performance, 6.0 * torch.arange(40), (0.0, math.pi - 0.2, 0.0))
+    resampled = resample_fit(fit, fps)
+    assert resampled.fps == fps
+    assert abs((resampled.num_frames - 1) / fps - 39 / 25) <= 0.5 / fps
+    inside = steps_degrees(resampled)[: int(39 * fps / 25) - 1]
+    assert torch.allclose(inside, torch.full_like(inside, 6 * 25 / fps), atol=1e-2)
+
+
+def test_up_and_down_again_gives_the_frames_back(performance: SMPLXFit) -> None:
+    back = resample_fit(resample_fit(performance, 100), 25)
+    assert back.num_frames == performance.num_frames
+    assert torch.allclose(back.expression, performance.expression, atol=1e-5)
+    assert torch.allclose(back.poses, performance.poses, atol=1e-5)
+    assert torch.equal(back.frame_ids, performance.frame_ids) and back.valid.all()
+    assert resample_fit(performance, 25.0) is performance
+
+
+@pytest.mark.parametrize("fps", [6.0, 8.0, 12.0, 15.0, 24.0])
+def test_no_blink_is_lost_going_down(performance: SMPLXFit, fps: float) -> None:
+    """Blinks of 50 ms at 60 frames a second, at every phase against the new frames."""
+    lid = torch.zeros(900)
+    starts = range(30, 870, 53)
+    for start in starts:
+        lid[start : start + 3] = torch.tensor([0.6, 1.0, 0.5])
+    expression = torch.zeros(900, 100)
+    expression[:, BLINK] = lid[:, None]
+    fit = performance.frames([0] * 900).replace(expression=expression, fps=60.0)
+    found = resample_fit(fit, fps).expression[:, BLINK]
+    assert sorted(found[:, 0].tolist())[-len(starts) :] == [1.0] * len(starts)
+    plain = expression[(torch.arange(int(900 * fps / 60)) * 60 / fps).round().long().clamp(max=899), BLINK[0]]
+    assert fps == 24 or (plain > 0.95).sum() < len(starts), "taking the nearest frame does lose some"
+    moments = (found[:, 0] == 1).nonzero()[:, 0] / fps
+    peaks = torch.tensor([(start + 1) / 60 for start in starts])
+    assert (moments - peaks).abs().max() <= 0.5 / fps + 1e-6
+
+
+def test_slow_lids_are_sampled_as_they_are(performance: SMPLXFit) -> None:
+    expression = torch.zeros(240, 100)
+    expression[:, BLINK] = torch.linspace(0, 1, 240)[:, None]
+    fit = performance.frames([0] * 240).replace(expression=expression, fps=60.0)
+    found = resample_fit(fit, 20).expression[:, BLINK[0]]
+    assert torch.allclose(found, torch.linspace(0, 1, 240)[[*range(0, 240, 3), 239]], atol=1e-4)
+
+
+def test_frames_between_a_seen_and_an_unseen_one_are_not_valid(performance: SMPLXFit) -> None:
+    fit = performance.frames(slice(0, 4)).replace(valid=torch.tensor([True, True, False, True]))
+    assert resample_fit(fit, 50).valid.tolist() == [True, True, True, False, False, False, True]
+
+
+def test_cameras_turn_and_fly_between_frames(performance: SMPLXFit) -> None:
+    fit = performance.frames(slice(0, 2))
+    w2c = fit.camera.world_to_camera.clone()
+    turn = quaternions.to_matrix(quaternions.from_axis_angle(torch.tensor([0.0, 1.0, 0.0])))
+    w2c[1, :3, :3] = turn @ w2c[1, :3, :3]
+    w2c[1, :3, 3] = torch.tensor([0.2, 0.0, 0.4])
+    moved = resample_fit(fit.replace(camera=fit.camera.replace(world_to_camera=w2c)), 50).camera.world_to_camera
+    assert torch.equal(moved[[0, 2]], w2c)
+    rotation = moved[1, :3, :3]
+    assert torch.allclose(rotation @ rotation.T, torch.eye(3), atol=1e-6)
+    places = -(moved[:, :3, :3].transpose(1, 2) @ moved[:, :3, 3:])[..., 0]
+    assert torch.allclose(places[1], places[[0, 2]].mean(0), atol=1e-6)
+
+
+def test_landmarks_are_as_sure_as_the_less_sure_frame(performance: SMPLXFit) -> None:
+    landmarks = torch.tensor([[[10.0, 20, 0.9]], [[20.0, 40, 0.5]]])
+    fit = performance.frames(slice(0, 2)).replace(landmarks=landmarks, landmark_scheme="one")
+    between = resample_fit(fit, 50)
+    assert torch.allclose(between.landmarks[1], torch.tensor([[15.0, 30, 0.5]])) and between.landmark_scheme == "one"
+
+
+def test_trimming_keeps_the_numbers_of_the_frames(performance: SMPLXFit) -> None:
+    part = trim_fit(performance, 10, 20)
+    assert part.frame_ids.tolist() == list(range(10, 20)) and torch.equal(part.poses, performance.poses[10:20])
+    assert trim_fit(performance, 70, 1000).num_frames == 2
+    for start, stop in ((-1, 3), (5, 5), (72, None)):
+        with pytest.raises(ValueError, match="the fit has the frames 0 to 71"):
+            trim_fit(performance, start, stop)
+
+
+def test_seamless_loop_has_no_jump(performance: SMPLXFit) -> None:
+    fit = turning(performance, torch.linspace(0, 90, 60))  # ends a quarter turn from where it began
+    looped = loop_fit(fit, 3, "seamless", blend=0.8)
+    assert looped.num_frames == 3 * 40
+    assert steps_degrees(looped).max() < 12, "a quarter turn over 20 frames, eased"
+    assert steps_degrees(loop_fit(fit, 2, "repeat")).max() > 89
+    one = loop_fit(fit, 1, "seamless", blend=0.8)
+    both = steps_degrees(one.frames([one.num_frames - 1, 0]))
+    assert both < 3, "its end leads to its beginning in any player"
+
+
+def test_back_and_forth_sees_neither_end_twice(performance: SMPLXFit) -> None:
+    looped = loop_fit(performance.frames(slice(0, 4)), 2, "back and forth")
+    assert looped.frame_ids.tolist() == [0, 1, 2, 3, 2, 1] * 2
+    assert loop_fit(performance, 5, "once") is performance
+    with pytest.raises(ValueError, match="at most half"):
+        loop_fit(performance.frames(slice(0, 4)), 2, "seamless", blend=1)
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        loop_fit(performance, 0, "repeat")
+    with pytest.raises(ValueError, match="'round', expected one of once"):
+        loop_fit(performance, 2, "round")
+
+
+def test_joined_fits_glide_into_each_other(performance: SMPLXFit) -> None:
+    first, second = turning(performance, torch.zeros(30)), turning(performance, torch.full((30,), 40.0))
+    joined = join_fits(first, second, blend=0.8)
+    assert joined.num_frames == 40 and 2 < steps_degrees(joined).max() < 4
+    cut = join_fits(first, second, blend=0)
+    assert cut.num_frames == 60 and steps_degrees(cut)[29] == pytest.approx(40, abs=1e-3)
+    assert torch.equal(joined.expression[:10], first.expression[:10])
+
+
+def test_joined_fits_are_brought_to_one_rate_and_size(performance: SMPLXFit) -> None:
+    other = performance.replace(fps=50.0, betas=torch.zeros(60), camera=performance.camera.resized(256, 256))
+    joined = join_fits(performance, other, blend=0.0)
+    assert joined.num_frames == 72 + 37 and joined.fps == 25 and torch.equal(joined.betas, performance.betas)
+    assert joined.image_size == (512, 512)
+    assert torch.allclose(joined.camera.intrinsics[80], performance.camera.intrinsics[0])
+    with pytest.raises(ValueError, match="different shapes"):
+        join_fits(performance, performance.replace(camera=performance.camera.resized(256, 512)))
+    with pytest.raises(ValueError, match="same head model"):
+        join_fits(performance, performance.replace(expression_space="flame100"))
+    with pytest.raises(ValueError, match="shorter"):
+        join_fits(performance, performance.frames(slice(0, 3)), blend=1)
+
+
+def test_gaps_are_filled_on_the_shortest_way(performance: SMPLXFit) -> None:
+    fit = turning(performance, torch.tensor([0.0, 170, -90, 999, 40, 40]), (0.0, math.pi - 0.1, 0.0))
+    fit = fit.replace(valid=torch.tensor([False, True, False, False, True, False]))
+    filled = interpolate_gaps(fit)
+    assert steps_degrees(filled).tolist() == pytest.approx([0, 130 / 3, 130 / 3, 130 / 3, 0], abs=1e-2)
+    assert torch.equal(filled.valid, fit.valid)
+    with pytest.raises(ValueError, match="no frame in which a face was seen"):
+        interpolate_gaps(fit.replace(valid=torch.zeros(6, dtype=torch.bool)))
+
+
+def test_missing_frames_are_inserted_and_marked(performance: SMPLXFit) -> None:
+    fit = turning(performance, torch.tensor([0.0, 10, 40, 50])).replace(frame_ids=torch.tensor([7, 8, 11, 12]))
+    whole = insert_missing_frames(fit)
+    assert whole.frame_ids.tolist() == [7, 8, 9, 10, 11, 12]
+    assert whole.valid.tolist() == [True, True, False, False, True, True]
+    assert steps_degrees(whole).tolist() == pytest.approx([10] * 5, abs=1e-3)
+    assert insert_missing_frames(whole) is whole
+    with pytest.raises(ValueError, match="do not rise"):
+        insert_missing_frames(fit.replace(frame_ids=torch.tensor([0, 1, 0, 1])))
+    with pytest.raises(ValueError, match="numbering is damaged"):
+        insert_missing_frames(fit.replace(frame_ids=torch.tensor([0, 1, 2, 10**9])))
+
+
+def test_quaternions_and_matrices_agree_also_at_half_turns() -> None:
+    vectors = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    vectors[:100] *= math.pi / vectors[:100].norm(dim=1, keepdim=True)  # exactly half turns
+    vectors[150:] *= 1e-9
+    turned = quaternions.from_axis_angle(vectors)
+    again = quaternions.from_matrix(quaternions.to_matrix(turned))
+    assert (turned * again).sum(-1).abs().min() > 1 - 1e-9
+    back = quaternions.from_axis_angle(quaternions.to_axis_angle(turned))
+    assert (turned * back).sum(-1).abs().min() > 1 - 1e-9
+    assert torch.allclose(quaternions.to_axis_angle(turned)[150:], vectors[150:], rtol=1e-6)
+
+
+def test_a_head_that_only_nods_is_resampled_at_its_joint_alone(performance: SMPLXFit) -> None:
+    resampled = resample_fit(performance, 60)
+    assert not resampled.poses[:, list(range(1, 12))].any() and resampled.poses[:, HEAD].any()
