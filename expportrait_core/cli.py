@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from .steps import Steps
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .types import HeadModel, RenderedHead, SMPLXFit
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
@@ -54,16 +56,14 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
     require_writable(output, folder=bool(options.writes))
     written = [output / name for name in options.writes] or [output]
+    if options.ending and output.suffix.lower() != options.ending:
+        raise ValueError(f"The output is called {output.name}, expected a name that ends in {options.ending}.")
     if options.run is _personalize:
-        if output.suffix != ".safetensors":
-            raise ValueError(f"The head file is called {output.name}, expected a name that ends in .safetensors.")
         written.append(output.with_suffix(".png"))
     given = [p for name, p in vars(options).items() if isinstance(p, Path) and name != "output"]
     for path in written:
         if path.resolve() in [p.resolve() for p in given]:
             raise ValueError(f"{path} is given, and would be written over. Choose another output.")
-    if options.run in (_fit_convert, _fit_track) and output.suffix.lower() != ".npz":
-        raise ValueError(f"The fit file is called {output.name}, expected a name that ends in .npz.")
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -138,7 +138,7 @@ def _generate(options: argparse.Namespace, steps: Steps) -> None:
     from .media import read_images, write_clip
 
     pictures, _ = read_images(options.picture)
-    maps = _maps(options, steps, len(pictures))
+    maps = _maps(options, steps, pictures)
     with steps("generate") as progress:
         video = generate(pictures[0] if len(pictures) == 1 else pictures, maps, seed=options.seed, progress=progress)
     _say(write_clip(options.output, video, maps.fps))
@@ -206,15 +206,20 @@ def _tracked(path: Path, model: HeadModel, steps: Steps, name: str) -> SMPLXFit:
         return track(images, model, fps=fps or 25.0, progress=progress)
 
 
-def _maps(options: argparse.Namespace, steps: Steps, pictures: int = 1) -> RenderedHead:
-    """The normals of a saved head that a driver moves, for one picture or as many as the driver's frames."""
+def _maps(options: argparse.Namespace, steps: Steps, pictures: Tensor | None = None) -> RenderedHead:
+    """The normals of a saved head that a driver moves, after a look whether `pictures` [F, H, W, 3] go with them."""
+    from .body import load_head_model
+    from .fit import require_framing
     from .generator import require_pictures
     from .head import load_head
     from .walk import drive
 
-    head = load_head(options.head, None if options.head_model == "default" else _model(options))
+    own = None if options.head_model == "default" else load_head_model(options.head_model, level=0)
+    head = load_head(options.head, own)  # brings its own level
     driver = _driver(options.driver, head.model, steps)
-    require_pictures(pictures, driver.num_frames)
+    if pictures is not None:
+        require_framing(pictures[:1], head.fit, options.picture.name)
+        require_pictures(len(pictures), driver.num_frames)
     return drive(head, driver, options.size, steps, options.head_pose)[1]
 
 
@@ -241,14 +246,14 @@ def _parser() -> argparse.ArgumentParser:
     _fit_argument(convert)
     convert.add_argument("--head-model", help="check or convert expressions for it: 'default', a SMPL-X or FLAME file")
     convert.add_argument("--body-model", help="your SMPL-X or FLAME file, whose expressions the fit has")
-    convert.add_argument("output", type=Path, help="fit file to write (.npz)")
+    _output(convert, "fit file to write", ".npz", "output")
     track = _add(of_fit, "track", _fit_track, "find the person in a picture or clip", model=True)
     track.add_argument("images", type=Path, help="picture or clip")
-    track.add_argument("output", type=Path, help="fit file to write (.npz)")
+    _output(track, "fit file to write", ".npz", "output")
 
     personalize = _add(commands, "personalize", _personalize, "make the 3D head of a portrait", model=True, size=True)
     personalize.add_argument("images", type=Path, help="picture, or clip of the person")
-    _output(personalize, "head file to write (.safetensors); the cropped picture goes beside it")
+    _output(personalize, "head file to write; the cropped picture goes beside it", ".safetensors")
 
     animate = _add(commands, "animate", _animate, "picture and driver to normals and preview", model=True, size=True)
     animate.add_argument("images", type=Path, help="the portrait: a picture, or clip of the person")
@@ -256,35 +261,35 @@ def _parser() -> argparse.ArgumentParser:
     _output(animate, "folder to write into")
     animate.set_defaults(writes=("picture.png", "head.safetensors", "normals.mp4", "preview.mp4"))
 
-    render = _add(commands, "render", _render, "head and driver to a clip of normals", model=True, size=True)
+    render = _add(commands, "render", _render, "head and driver to a clip of normals", size=True)
     _head_argument(render)
     _driver_argument(render)
-    _output(render, "clip to write (.mp4)")
+    _output(render, "clip to write", ".mp4")
 
-    generate = _add(commands, "generate", _generate, "picture, head and driver to a video", model=True, size=True)
+    generate = _add(commands, "generate", _generate, "picture, head and driver to a video", size=True)
     generate.add_argument("picture", type=Path, help="the picture beside the head file, or its preview clip")
     _head_argument(generate)
     _driver_argument(generate)
     generate.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
-    _output(generate, "clip to write (.mp4)")
+    _output(generate, "clip to write", ".mp4")
 
     train = commands.add_parser("train", help="train the small models that ship with this package")
     of_train = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     transfer = _add(of_train, "transfer", _train_transfer, "the transfer model, on a made-up population")
-    transfer.add_argument("--steps", type=int, default=6000, help="of the whole training (default: %(default)s)")
-    transfer.add_argument("--minutes", type=float, help="stop earlier; --resume goes on (default: no limit)")
+    transfer.add_argument("--steps", type=_count, default=6000, help="of the whole training (default: %(default)s)")
+    transfer.add_argument("--minutes", type=_minutes, help="stop earlier; --resume goes on (default: no limit)")
     transfer.add_argument("--resume", action="store_true", help="go on where a run into the same output stopped")
     transfer.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
-    _output(transfer, "checkpoint to write; the state to resume from lies beside it")
+    _output(transfer, "checkpoint to write; the state to resume from lies beside it", ".safetensors")
     generator = _add(of_train, "generator", _train_generator, "the demo generator, on rendered heads, in pieces")
     generator.add_argument("--clips", type=Path, required=True, help="folder of rendered clips; missing ones are made")
-    generator.add_argument("--num-clips", type=int, default=2000, help="how many (default: %(default)s)")
-    generator.add_argument("--workers", type=int, default=1, help="processes that render (default: %(default)s)")
-    generator.add_argument("--steps", type=int, default=4000, help="of the whole training (default: %(default)s)")
+    generator.add_argument("--num-clips", type=_count, default=2000, help="how many (default: %(default)s)")
+    generator.add_argument("--workers", type=_count, default=1, help="processes that render (default: %(default)s)")
+    generator.add_argument("--steps", type=_count, default=4000, help="of the whole training (default: %(default)s)")
     generator.add_argument("--learning-rate", type=float, default=1e-3, help="highest (default: %(default)s)")
-    generator.add_argument("--minutes", type=float, default=5.0, help="of this piece (default: %(default)s)")
+    generator.add_argument("--minutes", type=_minutes, default=5.0, help="of this piece (default: %(default)s)")
     generator.add_argument("--start", type=Path, help="weights to begin from (default: random ones)")
-    _output(generator, "weights to write; the checkpoint to go on from lies beside them")
+    _output(generator, "weights to write; the checkpoint to go on from lies beside them", ".safetensors")
 
     for name in ("dataset", "evaluate"):
         _add(commands, name, _not_built, "not built yet").add_argument("ignored", nargs=argparse.REMAINDER)
@@ -293,7 +298,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add(commands, name: str, run, text: str, model: bool = False, size: bool = False) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    parser.set_defaults(run=run, writes=())  # names of the files in the output where that is a folder
+    parser.set_defaults(run=run, writes=(), ending="")  # names of the files in the output where that is a folder
     if model:
         parser.add_argument("--head-model", default="default", help="'default', or a SMPL-X or FLAME file")
         parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="how fine (default: %(default)s)")
@@ -309,6 +314,22 @@ def _side(text: str) -> int:
     return int(text)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number of at least 1")
+    return int(text)
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not minutes > 0:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected minutes above 0")
+    return minutes
+
+
 def _fit_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("fit", type=Path, help="fit file, or the file or folder that a tracker wrote")
     parser.add_argument("--person", type=int, help="which one of several (default: the one in most frames)")
@@ -316,6 +337,7 @@ def _fit_argument(parser: argparse.ArgumentParser) -> None:
 
 def _head_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("head", type=Path, help="head file that `personalize` has written")
+    parser.add_argument("--head-model", default="default", help="the head's own model: 'default', or the file it is of")
 
 
 def _driver_argument(parser: argparse.ArgumentParser) -> None:
@@ -325,5 +347,8 @@ def _driver_argument(parser: argparse.ArgumentParser) -> None:
                         "(default: %(default)s)")  # fmt: skip
 
 
-def _output(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("-o", "--output", type=Path, required=True, help=text)
+def _output(parser: argparse.ArgumentParser, text: str, ending: str = "", *positional: str) -> None:
+    """Where to write: a folder, or a file of one ending."""
+    names, required = (positional, {}) if positional else (("-o", "--output"), {"required": True})
+    parser.add_argument(*names, type=Path, help=f"{text} ({ending})" if ending else text, **required)
+    parser.set_defaults(ending=ending)

@@ -7,6 +7,7 @@ written as bytes under `pathlib` names, so every path that the system knows work
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from torch import Tensor
 
 from .portable import atomic_path
 
+log = logging.getLogger(__name__)
+
 __all__ = [
     "Clip", "inspect_clip", "is_picture_or_clip", "read_clip", "read_images", "read_picture", "stream_clip",
     "write_clip", "write_picture",
@@ -32,6 +35,7 @@ PICTURE_SUFFIXES = {".avif", ".bmp", ".exr", ".jpeg", ".jpg", ".png", ".tif", ".
 CLIP_SUFFIXES = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"}
 BACKGROUND = (1.0, 1.0, 1.0)  # what shows through transparent pixels; our choice
 H264_CRF = "16"  # visually lossless; our choice
+FRAMES_MISCOUNTED = 2  # by which headers of whole clips may be wrong
 BT709 = 1  # the standards' number for its primaries and transfer curve
 
 
@@ -223,6 +227,10 @@ def _frames(path: str | Path, start: int, stop: int | None) -> Iterator[np.ndarr
         for frame in islice(container.decode(stream), start, stop):
             seen += 1
             yield _upright_rgb(frame)
+        said = stream.frames
+    if 0 < start + seen < said - FRAMES_MISCOUNTED and stop is None:
+        log.warning("%s says that it has %d frames, and %d could be read: it was cut short. Copy it again from its "
+                    "source if the end is missing.", Path(path).name, said, start + seen)  # fmt: skip
     if seen == 0:
         raise ValueError(f"{Path(path).name} has no frames from {start} on. Choose another clip, or an earlier start.")
 

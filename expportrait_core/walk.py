@@ -107,7 +107,8 @@ def animate(
         ValueError: no face found, or the driver's expressions are not this model's.
     """
     steps = steps or Steps()
-    driver.require_space(model)  # before the long work
+    driver.require_space(model)  # before the long work, as that it shows a face at all
+    _ = driver.first_valid
     portrait = make_portrait(images, model, size, steps)
     motion, maps = drive(portrait.head, driver, size, steps, head_pose)
     with steps("preview") as progress:

@@ -11,7 +11,7 @@ import torch
 
 from expportrait_core.cli import main
 from expportrait_core.fit import load_fit, save_fit
-from expportrait_core.media import write_clip, write_picture
+from expportrait_core.media import read_picture, write_clip, write_picture
 from expportrait_core.types import HeadModel, PersonalizedHead
 
 
@@ -81,7 +81,7 @@ def test_pictures_of_another_number_are_refused_before_the_rendering(
     still, moving = torch.zeros(len(coarse_head.template), 3), torch.zeros(1, len(coarse_head.template), 3)
     head = PersonalizedHead(coarse_head, fit.betas, still, moving, fit.frames([0]), 0, coarse_head.model_id)
     head_file, fit_file = head.save(tmp_path / "head.safetensors"), save_fit(fit, tmp_path / "fit.npz")
-    write_clip(tmp_path / "three.mp4", torch.zeros(3, 64, 64, 3), 25)
+    write_clip(tmp_path / "three.mp4", read_picture(ASTRONAUT).repeat(3, 1, 1, 1), 25)
     said = sentence(capsys, "generate", tmp_path / "three.mp4", head_file, fit_file, "-o", tmp_path / "out.mp4")
     assert "3 pictures and 5 normal maps" in said
 
@@ -131,6 +131,38 @@ def test_weights_to_start_from_are_read_before_clips_are_rendered(
     assert "gone.safetensors" in sentence(capsys, *command, tmp_path / "gone.safetensors")
 
 
+@pytest.mark.parametrize("option", ["--minutes=0", "--minutes=-1", "--minutes=many", "--steps=0", "--workers=0"])
+def test_training_that_would_not_train_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "generator", "--clips", str(tmp_path), "-o", str(tmp_path / "out.safetensors"), option])
+    assert stopped.value.code == 2 and "expected" in capsys.readouterr().err
+
+
+def test_outputs_have_the_ending_of_what_they_hold(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Also where the ending would be added: the given file itself would be written over."""
+    given = tmp_path / "a.npz"
+    given.write_bytes((ASSETS / "demo_performance.npz").read_bytes())
+    for output, *command in (
+        (tmp_path / "a", "fit", "convert", given),
+        (tmp_path / "a.txt", "fit", "track", ASTRONAUT),
+        ("-o", "render", tmp_path / "head.safetensors", given),
+    ):
+        last = [output] if output != "-o" else ["-o", tmp_path / "n.gif"]
+        assert "expected a name that ends in ." in sentence(capsys, *command, *last)
+    assert given.read_bytes() == (ASSETS / "demo_performance.npz").read_bytes()
+
+
+def test_a_driver_that_shows_no_face_is_refused_before_the_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("expportrait_core.walk.track", lambda *_, **__: pytest.fail("the work began"))
+    fit = load_fit(ASSETS / "demo_performance.npz").frames(slice(3))
+    path = save_fit(fit.replace(valid=torch.zeros(3, dtype=torch.bool)), tmp_path / "unseen.npz")
+    assert "face" in sentence(capsys, "animate", ASTRONAUT, path, "-o", tmp_path / "out")
+
+
 def test_clips_are_rendered_into_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "clips").touch()
     said = sentence(capsys, "train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors")
@@ -143,7 +175,7 @@ def test_what_was_given_is_never_written_over(capsys: pytest.CaptureFixture[str]
     for command in (
         ("personalize", photo, "-o", tmp_path / "picture.safetensors"),
         ("animate", photo, tmp_path / "driver.npz", "-o", tmp_path),
-        ("fit", "track", photo, photo),
+        ("fit", "convert", ASSETS / "demo_performance.npz", ASSETS / "demo_performance.npz"),
     ):
         assert "is given, and would be written over" in sentence(capsys, *command)
     assert photo.read_bytes() == ASTRONAUT.read_bytes()
@@ -163,8 +195,3 @@ def test_training_without_the_pictures_says_what_to_install(
     monkeypatch.setattr("expportrait_core.generator.clip_pool.render_pool", lambda *_: natural_pictures())
     said = sentence(capsys, "train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors")
     assert "pip install scikit-image" in said
-
-
-def test_training_without_steps_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    said = sentence(capsys, "train", "transfer", "--steps", "0", "-o", tmp_path / "model.safetensors")
-    assert "steps is 0, expected at least 1" in said

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from expportrait_core.cli import main
 from expportrait_core.fit import load_fit, save_fit
 from expportrait_core.head import load_head
-from expportrait_core.media import read_clip, read_picture
+from expportrait_core.media import read_clip, read_picture, write_picture
 from expportrait_core.transfer.motion import CHOICES
 
 ASSETS = Path("expportrait_core/assets").absolute()
@@ -50,6 +51,16 @@ def test_render_and_generate_are_driven_as_the_preview_was(folder: Path) -> None
         assert main(command) == 0
         videos.append(read_clip(folder / "video.mp4")[0])
     assert len(videos[0]) == 3 and (videos[0] - videos[1]).abs().max() == 0 < (videos[0] - videos[2]).abs().max()
+
+
+def test_generate_wants_the_heads_own_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [str(folder / "head.safetensors"), str(folder / "driver.npz"), "-o", str(folder / "no.mp4")]
+    write_picture(folder / "wall.png", torch.full((128, 128, 3), 0.5))
+    assert main(["generate", str(ASTRONAUT), *given]) == 2
+    assert "The face in astronaut.png is not where the head's own picture has it" in capsys.readouterr().err
+    assert main(["generate", str(folder / "wall.png"), *given]) == 2
+    assert "No face was found in wall.png" in capsys.readouterr().err
+    assert not (folder / "no.mp4").exists()
 
 
 def test_fit_track_writes_a_fit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

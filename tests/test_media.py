@@ -203,6 +203,16 @@ def test_bad_clips_are_sentences(tmp_path: Path, clip: Path) -> None:
         media.write_clip(tmp_path / "empty.mp4", torch.zeros(0, 8, 8, 3))
 
 
+def test_a_clip_that_was_cut_short_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = media.write_clip(tmp_path / "whole.mp4", torch.rand(60, 64, 64, 3), 25)
+    assert len(media.read_clip(whole)[0]) == 60 and not caplog.records
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    frames = len(media.read_clip(cut)[0])
+    assert 0 < frames < 58
+    assert f"cut.mp4 says that it has 60 frames, and {frames} could be read" in caplog.text
+
+
 def test_pictures_and_clips_are_told_apart(clip: Path) -> None:
     assert media.read_images(ASSETS / "astronaut.png")[1] is None
     assert media.read_images(clip)[1] == pytest.approx(30000 / 1001)

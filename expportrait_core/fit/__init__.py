@@ -4,7 +4,7 @@ from .colour import match_colours
 from .controls import GROUPED, controls
 from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
 from .editing import MODES, edit_fit, most_changed, neutral_fit, scale_motion
-from .faces import FACES, choose_face, faces_in, require_face
+from .faces import FACES, choose_face, faces_in, require_face, require_framing
 from .fit_file import save_fit
 from .formats import load_fit
 from .gaps import insert_missing_frames, interpolate_gaps
@@ -22,6 +22,6 @@ __all__ = [
     "fill_gaps", "fit_in_crop", "fit_landmarks", "insert_missing_frames", "interpolate_gaps", "join_fits",
     "keyframe_fit", "landmark_error_percent", "largest_face", "load_fit", "load_preset", "loop_fit", "match_colours",
     "most_changed", "neutral_fit", "parse_keyframes", "paste_back", "plan_crop", "preset_names", "preset_with",
-    "require_face", "resample_fit", "save_fit", "save_preset", "scale_motion", "segment_person", "smooth_fit", "track",
-    "trim_fit",
+    "require_face", "require_framing", "resample_fit", "save_fit", "save_preset", "scale_motion", "segment_person",
+    "smooth_fit", "track", "trim_fit",
 ]  # fmt: skip
