@@ -233,6 +233,25 @@ def iris_places(head: PersonalizedHead) -> list[np.ndarray]:
     return [np.mean([tracked(head, number) for number in eye], axis=0) for eye in EYES]
 
 
+def test_a_tongue_that_is_put_out_opens_no_second_mouth(portrait) -> None:
+    """It comes through the chin of the mesh, and is not drawn: the lips are as without it."""
+    picture, head = portrait
+    with_tongue, without = photo_preview(picture, motion_of(head, {"tongueOut": 1}, {}))[0]
+    assert (with_tongue - without).abs().max() < 0.02
+    with_tongue, without = photo_preview(picture, motion_of(head, {"tongueOut": 1, "jaw": 0.3}, {"jaw": 0.3}))[0]
+    assert (with_tongue - without).abs().max() < 0.02
+
+
+def test_a_smile_does_not_shine(portrait) -> None:
+    """Folds darken the cheeks; no spot of them becomes much brighter than the photo's brightest skin."""
+    picture, head = portrait
+    neutral, smile = photo_preview(picture, motion_of(head, {}, {"mouthSmile": 1}))[0]
+    corner, right, top, bottom = (int(tracked(head, n)[a]) for n, a in ((291, 0), (454, 0), (1, 1), (152, 1)))
+    beside = neutral[top:bottom, corner + 6 : right], smile[top:bottom, corner + 6 : right]
+    brightest = [cv2.blur(part.mean(-1).numpy(), (5, 5)).max() for part in beside]
+    assert brightest[1] < brightest[0] + 0.05, brightest
+
+
 def test_a_shut_eye_shows_no_iris(portrait) -> None:
     picture, head = portrait
     coloured = painted(picture, iris_places(head), GREEN, 3.0)

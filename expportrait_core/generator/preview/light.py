@@ -9,7 +9,7 @@ from torch import Tensor
 
 LUMINANCE = (0.299, 0.587, 0.114)
 DARKEST = 0.35  # of the mean: shading never falls below, our choice
-RATIO = (0.75, 1.25)  # bounds of what a wrinkle may do, our choice
+RATIO = (0.75, 1.08)  # bounds of what a wrinkle may do, our choice
 TOP_LIGHT = 0.3  # of the ambient light, our choice
 SKIN_TOLERANCE = 0.12  # brightness off the model by which brows, lips and beard are left out
 

@@ -29,6 +29,7 @@ from .surface import (
     Ears,
     Surface,
     beside,
+    drawn_faces,
     kinds_seen,
     make_surface,
     project_surface,
@@ -87,7 +88,7 @@ def take_apart(
     weights, kinds = rigid_weights(model), triangle_kinds(model)
     skin = vertex_kinds(model) == SKIN
     facial = upsample(model.facial_weight[:, None], model.faces, model.upsampling)[:, 0]
-    faces, ears = model.fine_faces, Ears.of(model)
+    faces, ears = drawn_faces(model), Ears.of(model)
     topology = MeshTopology.of(faces, model.num_vertices)
 
     posed = pose_head(head, motion.portrait_frame)[0]

@@ -89,6 +89,20 @@ def triangle_kinds(model: HeadModel) -> Tensor:
     return coarse[torch.arange(len(model.fine_faces)) % len(coarse)]
 
 
+def drawn_faces(model: HeadModel) -> Tensor:
+    """[Ts, 3] the fine triangles, those of teeth and tongue shrunk to nothing.
+
+    Both are painted on plates behind the lips. Drawn, they would cut openings into lips and chin wherever they come
+    through: a tongue that is put out, teeth behind lips that are pulled tight.
+    """
+    painted = torch.tensor([regions.UPPER_TEETH, regions.LOWER_TEETH, regions.TONGUE])
+    coarse = torch.isin(model.parts[model.faces], painted).any(1)
+    faces = model.fine_faces.clone()
+    gone = coarse[torch.arange(len(faces)) % len(coarse)]
+    faces[gone] = faces[gone][:, :1]
+    return faces
+
+
 def vertex_kinds(model: HeadModel) -> Tensor:
     """[Vs] uint8 kind of every fine vertex; between two parts the outer one."""
     return kinds_of_parts()[fine_vertex_parts(model)]
