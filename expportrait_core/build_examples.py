@@ -12,8 +12,8 @@ import torch
 
 from .animate import animate
 from .body import load_head_model
-from .demo import ASSETS, PERFORMANCE, PHOTO, telling_moments
 from .contact_sheet import contact_sheet
+from .demo import ASSETS, PERFORMANCE, PHOTO, telling_moments
 from .fit import edit_fit, keyframe_fit, load_fit, load_preset, neutral_fit, parse_keyframes, preset_names
 from .generator import photo_preview
 from .generator.demo import resize_pictures
