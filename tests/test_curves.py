@@ -33,7 +33,7 @@ def test_curves_have_the_names_and_signs_of_the_controls(coarse_head: HeadModel)
 
 def test_the_picture_shows_unseen_frames_and_any_length(coarse_head: HeadModel, performance: SMPLXFit) -> None:
     whole = fit_curves(performance, coarse_head)
-    assert whole.shape[1:] == (1400, 3) and 0 <= whole.min() and whole.max() <= 1
+    assert whole.shape[1:] == (1400, 3) and whole.min() >= 0 and whole.max() <= 1
     valid = performance.valid.clone()
     valid[10:20] = False
     shaded = fit_curves(performance.replace(valid=valid), coarse_head)
