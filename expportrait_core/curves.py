@@ -200,7 +200,9 @@ def _axis(low: float, high: float, least: float) -> tuple[float, float, float]:
         high = max(high, 0.3 * least)
     high = max(high, least) if high > 0 else high
     low = min(low, -least) if low < -0.3 * least else low
-    span = max(high - low, 1e-6)
+    if high - low < 1e-3 * least:
+        high = least
+    span = high - low
     rough = span / 4
     power = 10 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)

@@ -93,9 +93,7 @@ class SmoothFit(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, fit: ModelFit, method: str, strength: float, keep_blinks: bool, keep_fast: bool
-    ) -> io.NodeOutput:
+    def execute(cls, fit: ModelFit, method: str, strength: float, keep_blinks: bool, keep_fast: bool) -> io.NodeOutput:
         from ..expportrait_core.fit import smooth_fit
 
         return io.NodeOutput(ModelFit(smooth_fit(fit.fit, strength, method, keep_blinks, keep_fast), fit.model))

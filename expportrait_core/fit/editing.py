@@ -194,9 +194,7 @@ def _set(fit: SMPLXFit, model: HeadModel, deltas: Deltas) -> SMPLXFit:
 def _between(fit: SMPLXFit, edited: SMPLXFit, weight: Tensor, model: HeadModel) -> SMPLXFit:
     """The edit where it has full weight, the fit where it has none."""
     expression = torch.lerp(_widened(fit.expression, model), edited.expression, weight[:, None])
-    return edited.replace(
-        expression=expression, poses=blend_rotations(fit.poses, edited.poses, weight[:, None, None])
-    )
+    return edited.replace(expression=expression, poses=blend_rotations(fit.poses, edited.poses, weight[:, None, None]))
 
 
 def _widened(expression: Tensor, model: HeadModel) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from . import quaternions
+
+Change, Size = Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]
 
 REACH = 3  # standard deviations of a Gaussian that are looked at
 ORDER = 3  # of Savitzky-Golay's polynomials: they follow bends and turning points
@@ -97,8 +100,7 @@ class OneEuro:
         values: Tensor,  # [F, C]; every column opens for itself
     ) -> Tensor:
         """[F, C]"""
-        there = self._pass(values, torch.sub, torch.add, torch.abs)
-        back = self._pass(values.flip(0), torch.sub, torch.add, torch.abs).flip(0)
+        there, back = self._both_ways(values, torch.sub, torch.add, torch.abs)
         return torch.lerp(there, back, 0.5)
 
     def vectors(
@@ -106,8 +108,7 @@ class OneEuro:
         values: Tensor,  # [F, C]; all columns open together
     ) -> Tensor:
         """[F, C]"""
-        there = self._pass(values, torch.sub, torch.add, _length)
-        back = self._pass(values.flip(0), torch.sub, torch.add, _length).flip(0)
+        there, back = self._both_ways(values, torch.sub, torch.add, _length)
         return torch.lerp(there, back, 0.5)
 
     def rotations(
@@ -115,20 +116,28 @@ class OneEuro:
         values: Tensor,  # [F, J, 4] unit quaternions; every joint opens for itself
     ) -> Tensor:
         """[F, J, 4]"""
-        there = self._pass(values, _turn_from, quaternions.turned, _length)
-        back = self._pass(values.flip(0), _turn_from, quaternions.turned, _length).flip(0)
+        there, back = self._both_ways(values, _turn_from, quaternions.turned, _length)
         return quaternions.slerp(there, back, values.new_tensor(0.5))
 
-    def _pass(self, values: Tensor, change_from, changed, size) -> Tensor:
-        """One direction: `change_from(new, old)` is a vector, `changed(old, vector)` applies it, `size` measures it."""
-        smooth = [values[0]]
-        speed = 0 * change_from(values[0], values[0])
-        share = _alpha(self.speed_cutoff, self.fps)
-        for frame in range(1, len(values)):
-            speed = speed + share * (change_from(values[frame], values[frame - 1]) * self.fps - speed)
-            alpha = _alpha(self.cutoff + self.opening * size(speed), self.fps)
-            smooth.append(changed(smooth[-1], alpha * change_from(values[frame], smooth[-1])))
-        return torch.stack(smooth)
+    def _both_ways(self, values: Tensor, change_from: Change, changed: Change, size: Size) -> tuple[Tensor, Tensor]:
+        """Forwards and backwards at once. `change_from(new, old)` is a vector, `changed(old, vector)` applies it,
+        `size` measures it."""
+        rows = torch.stack([values, values.flip(0)], 1)  # [F, 2, ...]
+        speed = _low_passed(change_from(rows[1:], rows[:-1]) * self.fps, _alpha(self.speed_cutoff, self.fps))
+        alpha = _alpha(self.cutoff + self.opening * size(speed), self.fps)
+        smooth = [rows[0]]
+        for new, share in zip(rows[1:], alpha):
+            smooth.append(changed(smooth[-1], share * change_from(new, smooth[-1])))
+        there, back = torch.stack(smooth).unbind(1)
+        return there, back.flip(0)
+
+
+def _low_passed(values: Tensor, share: float) -> Tensor:
+    """A first-order low pass from rest [F, ...]."""
+    from scipy.signal import lfilter  # takes a while to import
+
+    passed = lfilter([share], [1, share - 1], values.double().cpu().numpy(), axis=0)
+    return torch.from_numpy(passed).to(values)
 
 
 def _turn_from(new: Tensor, old: Tensor) -> Tensor:

@@ -31,34 +31,31 @@ def interpolate_gaps(fit: SMPLXFit) -> SMPLXFit:
 
 
 def insert_missing_frames(fit: SMPLXFit) -> SMPLXFit:
-    """A frame for every number between the first and the last of `frame_ids`: those that the source has not are on the
-    way between their neighbours and marked as not valid, so that motion keeps its speed.
+    """A frame for every number that `frame_ids` leaves out: it is on the way between its neighbours and marked as not
+    valid, so that motion keeps its speed. Where numbers do not rise a clip begins again (it was looped or joined), and
+    nothing is missing.
 
     Raises:
-        ValueError: the numbers do not rise, or the holes are larger than any clip.
+        ValueError: the holes are larger than any clip.
     """
-    ids = fit.frame_ids
-    if fit.num_frames < 2 or bool((ids.diff() == 1).all()):
+    steps = fit.frame_ids.diff().clamp(min=1)
+    places = torch.cat([steps.new_zeros(1), steps.cumsum(0)])  # of the frames that there are, in the whole clip
+    count = int(places[-1]) + 1
+    if count == fit.num_frames:
         return fit
-    if not bool((ids.diff() > 0).all()):
-        raise ValueError(
-            "The fit's frame numbers do not rise from frame to frame (it was looped or joined), so nothing tells which "
-            "frames are missing. Fill gaps before looping or joining."
-        )
-    count = int(ids[-1] - ids[0]) + 1
     if count > MOST_INSERTED + fit.num_frames:
         raise ValueError(
-            f"The fit's frame numbers run from {int(ids[0])} to {int(ids[-1])} for {fit.num_frames} frames. Its "
+            f"The fit's frame numbers leave out {count - fit.num_frames} frames beside its {fit.num_frames}. Its "
             f"numbering is damaged; trim it, or track the clip again."
         )
-    wanted = torch.arange(int(ids[0]), int(ids[-1]) + 1, device=ids.device)
-    after = torch.searchsorted(ids, wanted)
-    there = ids[after] == wanted
+    wanted = torch.arange(count, device=places.device)
+    after = torch.searchsorted(places, wanted)
+    there = places[after] == wanted
     before = torch.where(there, after, after - 1)
-    share = (wanted - ids[before]) / (ids[after] - ids[before]).clamp(min=1)
-    filled = blend_fits(fit.frames(before), fit.frames(after), share)
+    since = wanted - places[before]
+    filled = blend_fits(fit.frames(before), fit.frames(after), since / (places[after] - places[before]).clamp(min=1))
     log.info("%d missing frames were inserted.", count - fit.num_frames)
-    return filled.replace(frame_ids=wanted, valid=filled.valid & there)
+    return filled.replace(frame_ids=fit.frame_ids[before] + since, valid=filled.valid & there)
 
 
 def _neighbours(valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:

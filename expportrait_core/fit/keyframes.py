@@ -177,7 +177,7 @@ def _from_json(text: str, presets: Mapping[str, Preset]) -> list[Key]:
         raise ValueError(f"Line {line}: the keyframes are no JSON ({getattr(error, 'msg', error)}).") from None
     entries = content.get("keys") if isinstance(content, dict) else content
     if not isinstance(entries, list):
-        raise ValueError("The keyframes in JSON have no list 'keys'. Write {\"keys\": [{\"time\": 0, …}]}.")
+        raise ValueError('The keyframes in JSON have no list \'keys\'. Write {"keys": [{"time": 0, …}]}.')
     return [_entry(entry, f"Key {number}: ", presets) for number, entry in enumerate(entries, 1)]
 
 

@@ -1,6 +1,6 @@
 """Expressions with a name, as plain JSON: those that ship here, and the user's own.
 
-    {"format": "expportrait.preset", "version": 1, "name": "Delight", "description": "…", "values": {"smile": 0.9}}
+{"format": "expportrait.preset", "version": 1, "name": "Delight", "description": "…", "values": {"smile": 0.9}}
 """
 
 from __future__ import annotations

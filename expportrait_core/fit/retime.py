@@ -20,7 +20,7 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
 
     Rotations are taken on the shortest way between frames, the rest along straight lines. Going down, a blink whose
     height would fall between two frames is moved to the nearer one, so none is lost (where expressions have names).
-    A new frame is valid where the frames that it lies between are.
+    A new frame is valid where the frames that it lies between are. Frame numbers count in the new rate.
 
     Raises:
         ValueError: a rate that is no number above 0, or far more frames than a clip has.
@@ -34,7 +34,12 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
         raise ValueError(f"{fit.num_frames} frames at {fit.fps:g} would become {count} at {fps:g} frames per second.")
     positions = torch.arange(count, dtype=torch.float64, device=fit.expression.device) * fit.fps / fps
     sampled = sample_fit(interpolate_gaps(fit), positions)
-    return sampled.replace(expression=sampled_lids(fit, positions, sampled.expression), fps=float(fps))
+    first = round(int(fit.frame_ids[0]) * fps / fit.fps)
+    return sampled.replace(
+        expression=sampled_lids(fit, positions, sampled.expression),
+        frame_ids=first + torch.arange(count, device=fit.frame_ids.device),
+        fps=float(fps),
+    )
 
 
 def trim_fit(

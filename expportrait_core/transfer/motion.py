@@ -30,6 +30,8 @@ CHOICES = {
     "camera": ("portrait", "driver"),
     "expression": ("absolute", "relative"),
 }
+
+
 @dataclass(frozen=True)
 class Gains:
     """How much of the driver's performance is taken over, 1 = all of it."""

@@ -138,6 +138,7 @@ def test_tensors_of_safetensors_in_wrong_forms(fit: SMPLXFit, tmp_path: Path) ->
     for key in ("betas", "expression", "poses", "translation", "camera.intrinsics", "camera.world_to_camera", "valid",
                 "landmarks", "frame_ids"):  # fmt: skip
         for form in forms:
+
             def change(header: dict, tensors: dict, key: str = key, form=form) -> None:
                 tensors[key] = form(tensors[key]).clone() if form else tensors[key]
                 if form is None:

@@ -190,10 +190,17 @@ def test_missing_frames_are_inserted_and_marked(performance: SMPLXFit) -> None:
     assert whole.valid.tolist() == [True, True, False, False, True, True]
     assert steps_degrees(whole).tolist() == pytest.approx([10] * 5, abs=1e-3)
     assert insert_missing_frames(whole) is whole
-    with pytest.raises(ValueError, match="do not rise"):
-        insert_missing_frames(fit.replace(frame_ids=torch.tensor([0, 1, 0, 1])))
+    looped = fit.replace(frame_ids=torch.tensor([0, 2, 0, 1]))
+    assert insert_missing_frames(looped).frame_ids.tolist() == [0, 1, 2, 0, 1]
     with pytest.raises(ValueError, match="numbering is damaged"):
         insert_missing_frames(fit.replace(frame_ids=torch.tensor([0, 1, 2, 10**9])))
+
+
+def test_a_retimed_fit_has_nothing_missing(performance: SMPLXFit) -> None:
+    """A second Retime must not take the frames that a lower rate leaves out for lost ones."""
+    for fit in (resample_fit(performance, 10), resample_fit(performance, 60), loop_fit(performance, 2, "seamless"),
+                loop_fit(performance, 2, "back and forth"), join_fits(performance, performance)):  # fmt: skip
+        assert insert_missing_frames(fit).num_frames == fit.num_frames
 
 
 def test_quaternions_and_matrices_agree_also_at_half_turns() -> None:
