@@ -12,18 +12,17 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from expportrait_core import crop_portrait, load_fit, load_head_model, photo_preview, track, transfer
+from expportrait_core.assets import PERFORMANCE, PHOTO
 from expportrait_core.body import landmark_points, pose_head, pose_motion
 from expportrait_core.head import personalize
 from expportrait_core.head.settings import DRAFT
 from expportrait_core.media import read_picture
 
-ASSETS = Path(__file__).parent.parent / "expportrait_core" / "assets"
 SIZE, FRAMES, REPEATS, PEER_FRAMES = 512, 24, 3, 2
 BYTES_PER_SECOND = 10e9  # what one core of a desktop moves, for the floor
 
@@ -31,9 +30,9 @@ BYTES_PER_SECOND = 10e9  # what one core of a desktop moves, for the floor
 def main() -> None:
     torch.set_num_threads(2)
     model = load_head_model("default", level=1)
-    photo = read_picture(ASSETS / "astronaut.png").reshape(1, 512, 512, 3)
+    photo = read_picture(PHOTO).reshape(1, 512, 512, 3)
     pictures, fit, _ = crop_portrait(photo, track(photo, model), size=SIZE)
-    motion = transfer(personalize(model, fit, pictures, settings=DRAFT), load_fit(ASSETS / "demo_performance.npz"))
+    motion = transfer(personalize(model, fit, pictures, settings=DRAFT), load_fit(PERFORMANCE))
     motion = motion.frames(10, 10 + FRAMES)
 
     photo_preview(pictures[0], motion.frames(0, 2))  # loads the networks

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from .assets import CLIP, PERFORMANCE, PHOTO
 from .body import load_head_model
 from .contact_sheet import contact_sheet
-from .demo import ASSETS, PERFORMANCE, PHOTO, telling_moments
+from .demo import telling_moments
 from .fit import edit_fit, keyframe_fit, load_fit, load_preset, neutral_fit, parse_keyframes, preset_names
 from .generator import photo_preview
 from .generator.demo_model import resize_pictures
@@ -22,7 +23,6 @@ from .transfer import Gains, transfer
 from .types import HeadModel, PersonalizedHead
 from .walk import animate
 
-CLIP = ASSETS / "demo_clip.mp4"
 WORKFLOWS = Path(__file__).parent.parent / "workflows"
 FRAMES, SIZE = 48, 384  # of the performance; pixels
 TILE = 256  # pixels, of the thumbnails

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .assets import PERFORMANCE, PHOTO
 from .body import load_head_model
 from .contact_sheet import contact_sheet, overlay
 from .fit import landmark_error_percent, load_fit
@@ -25,8 +26,6 @@ __all__ = ["run_demo"]
 
 log = logging.getLogger(__name__)
 
-ASSETS = Path(__file__).parent / "assets"
-PHOTO, PERFORMANCE = ASSETS / "astronaut.png", ASSETS / "demo_performance.npz"
 LEVEL = 2  # wrinkles are shown
 SIZE = 512  # pixels
 MOMENTS = 6  # columns of the contact sheet

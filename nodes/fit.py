@@ -103,7 +103,7 @@ class LoadSMPLXFit(io.ComfyNode):
 
     @classmethod
     def execute(cls, head_model, file: str, person: int = -1) -> io.NodeOutput:
-        from ..expportrait_core.demo import PERFORMANCE
+        from ..expportrait_core.assets import PERFORMANCE
 
         path = PERFORMANCE if file == DEMO_PERFORMANCE else fit_files.fit_path(file)
         fit = core.load_fit(path, head_model, person if person >= 0 else None)

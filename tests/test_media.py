@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from expportrait_core import media
+from expportrait_core.assets import ASSETS
 
-ASSETS = Path(media.__file__).parent / "assets"
 CORNERS = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[0, 0, 1], [1, 1, 0]], [[0, 1, 1], [0.5, 0.5, 0.5]]])
 """[3, 2, 3]: a picture that looks different in every orientation."""
 

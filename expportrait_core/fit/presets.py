@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..assets import ASSETS
 from ..portable import atomic_path
 from .controls import controls, require_controls
 
 FORMAT, VERSION = "expportrait.preset", 1
-SHIPPED = Path(__file__).parent.parent / "assets" / "presets"
+SHIPPED = ASSETS / "presets"
 MOST_BYTES = 1 << 20
 
 

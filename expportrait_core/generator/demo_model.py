@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..assets import ASSETS
 from ..portable import read_safetensors, write_safetensors
 from . import keymap
 from .adapter import MASK_CHANNELS, AdapterConfig, AdapterFeatures, ExpPortraitAdapter, adapter_from_tensors
 from .diffusers_host import inject
 
 FORMAT = "expportrait.demo_generator"
-WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "demo_generator.safetensors"
+WEIGHTS = ASSETS / "demo_generator.safetensors"
 NATIVE_PREFIX = "diffusion_model."
 TEXT_DIM = 4096
 PHOTO, PREVIEW = 0.0, 1.0  # value of the mask channels: Wan's 1 is "this frame is given"

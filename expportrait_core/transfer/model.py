@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..assets import ASSETS
 from ..portable import read_safetensors, write_safetensors
 from ..types import HeadModel, PersonalizedHead
 from .decoder import Decoder, DecoderConfig, PreparedHead
@@ -17,7 +18,7 @@ from .encoder import Encoder, point_displacements
 from .neutral import face_layout, features_of_head
 
 FORMAT = "expportrait.transfer"
-BUILT_IN = Path(__file__).parent.parent / "assets" / "transfer_synthetic.safetensors"
+BUILT_IN = ASSETS / "transfer_synthetic.safetensors"
 BUILT_IN_NAMES = ("built-in", "built-in (synthetic)")
 ANY_SPACE = "any"
 VALUES_AT_ONCE = 1 << 22

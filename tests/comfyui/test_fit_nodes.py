@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from expportrait_core import demo
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.fit import EASINGS, GROUPED, LOOPS, METHODS, MODES, load_fit, load_preset, preset_names, save_fit
 from expportrait_core.media import read_picture
 from expportrait_core.types import HEAD
@@ -57,7 +57,7 @@ def server(install, extra: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def fit():
-    return load_fit(demo.PERFORMANCE)
+    return load_fit(PERFORMANCE)
 
 
 def choices(server) -> list[str]:
@@ -135,7 +135,7 @@ def test_links_that_leave_the_folders_are_refused(server, fit, tmp_path: Path) -
     (inputs / "link.npz").symlink_to(outside)
     (inputs / "linked").symlink_to(tmp_path, target_is_directory=True)
     (inputs / "holding").mkdir()
-    shutil.copy(demo.PERFORMANCE, inputs / "holding" / "own.npz")
+    shutil.copy(PERFORMANCE, inputs / "holding" / "own.npz")
     (inputs / "holding" / "other.npz").symlink_to(outside)
     offered = choices(server)
     assert not [name for name in offered if "link" in name or "other" in name]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from expportrait_core import demo
+from expportrait_core.assets import PERFORMANCE, PHOTO
 from expportrait_core.fit import FACES, GAPS, load_fit, save_fit
 from expportrait_core.generator.generate import OVERLAP, WINDOW
 from expportrait_core.generator.preview.animate import BACKGROUNDS
@@ -131,7 +131,7 @@ print(json.dumps([time.perf_counter() - start, sorted(set(sys.modules) - before)
 @pytest.fixture(scope="module")
 def short_driver(comfyui) -> str:
     """Five frames of the built-in performance, as a file of the input folder."""
-    save_fit(load_fit(demo.PERFORMANCE).frames(slice(0, 15, 3)), comfyui.base / "input" / "short.npz")
+    save_fit(load_fit(PERFORMANCE).frames(slice(0, 15, 3)), comfyui.base / "input" / "short.npz")
     return "short.npz"
 
 
@@ -163,7 +163,7 @@ def test_the_whole_walk_runs(comfyui, walked) -> None:
 
 
 def test_pasted_pictures_differ_from_the_photo_in_the_square_only(comfyui, walked) -> None:
-    photo, pasted = read_picture(demo.PHOTO)[0], read_picture(files_of(comfyui, walked, "see_pasted")[-1])[0]
+    photo, pasted = read_picture(PHOTO)[0], read_picture(files_of(comfyui, walked, "see_pasted")[-1])[0]
     assert pasted.shape == photo.shape
     changed = (pasted - photo).abs().amax(-1) > 0.1
     assert changed.any() and not changed[350:].any()

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from expportrait_core import demo
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.cli import main
 from expportrait_core.fit import load_fit, save_fit, track
 from expportrait_core.types import Camera, HeadCrop, HeadModel, SMPLXFit
@@ -26,7 +26,7 @@ FOREIGN = ("could not convert", "invalid literal", "not enough values", "too man
 
 @pytest.fixture(scope="module")
 def fit() -> SMPLXFit:
-    few = load_fit(demo.PERFORMANCE).frames(slice(0, 4))
+    few = load_fit(PERFORMANCE).frames(slice(0, 4))
     return few.replace(landmarks=torch.rand(4, 68, 3), landmark_scheme="ibug68")
 
 

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from expportrait_core import demo
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import axis_angle_to_matrix, landmark_points, pose_vertices
 from expportrait_core.fit import GROUPED, controls, edit_fit, load_fit, neutral_fit, scale_motion
 from expportrait_core.fit.formats.arkit import UNITS
@@ -23,7 +23,7 @@ BROWS = (105, 334)
 
 @pytest.fixture(scope="module")
 def performance(coarse_head: HeadModel) -> SMPLXFit:
-    return load_fit(demo.PERFORMANCE, coarse_head)
+    return load_fit(PERFORMANCE, coarse_head)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from expportrait_core.assets import ASSETS
 from expportrait_core.fit import build_networks
 from expportrait_core.fit.landmarks import (
     FaceBox,
@@ -25,7 +26,7 @@ from expportrait_core.fit.landmarks import (
     merge_overlapping,
     segment_person,
 )
-from expportrait_core.fit.networks import ASSETS, load_network, run_layer
+from expportrait_core.fit.networks import load_network, run_layer
 from expportrait_core.fit.regions import Regions, square_tiles
 
 data = pytest.importorskip("skimage.data", reason="needs the pictures of scikit-image")

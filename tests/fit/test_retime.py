@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from expportrait_core import demo
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.fit import (
     insert_missing_frames,
     interpolate_gaps,
@@ -26,7 +26,7 @@ BLINK = [default_names().index("eyeBlinkLeft"), default_names().index("eyeBlinkR
 
 @pytest.fixture(scope="module")
 def performance() -> SMPLXFit:
-    return load_fit(demo.PERFORMANCE)
+    return load_fit(PERFORMANCE)
 
 
 def turning(performance: SMPLXFit, degrees: torch.Tensor, start: tuple = (0.0, 0.0, 0.0)) -> SMPLXFit:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.signal import savgol_filter
 
-from expportrait_core import demo
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import axis_angle_to_matrix
 from expportrait_core.fit import fill_gaps, load_fit, quaternions, smooth_fit
 from expportrait_core.fit.expression_names import default_names
@@ -23,7 +23,7 @@ BLINK = default_names().index("eyeBlinkLeft")
 
 @pytest.fixture(scope="module")
 def performance():
-    return load_fit(demo.PERFORMANCE)
+    return load_fit(PERFORMANCE)
 
 
 def test_no_strength_changes_nothing(performance) -> None:

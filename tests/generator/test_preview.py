@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import expportrait_core
+from expportrait_core.assets import PHOTO
 from expportrait_core.body import axis_angle_to_matrix, load_head_model, matrix_to_axis_angle, pose_motion
 from expportrait_core.fit import crop_portrait, track
 from expportrait_core.generator.preview import matte, photo_preview
@@ -25,7 +24,6 @@ from expportrait_core.media import read_picture
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadMotion, PersonalizedHead, SMPLXFit
 
 SIZE = 256
-PHOTO = Path(expportrait_core.__file__).parent / "assets" / "astronaut.png"
 NOSE, FOREHEAD, CHEEK, OTHER_CHEEK, CHIN, UPPER_LIP, LOWER_LIP = 1, 151, 50, 280, 199, 13, 14  # MediaPipe's points
 EYES = ((33, 133, 159, 145), (263, 362, 386, 374))  # corners, upper and lower lid
 AXES = {"pitch": 0, "yaw": 1, "roll": 2}

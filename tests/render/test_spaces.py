@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from expportrait_core import demo, load_fit
+from expportrait_core import load_fit
+from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import axis_angle_to_matrix
 from expportrait_core.render import (
     CONVENTIONS,
@@ -20,7 +21,7 @@ from expportrait_core.types import HEAD, HeadMotion, PersonalizedHead
 
 @pytest.fixture(scope="module")
 def motion(coarse_head):
-    fit = load_fit(demo.PERFORMANCE, coarse_head).frames([0, 0])
+    fit = load_fit(PERFORMANCE, coarse_head).frames([0, 0])
     zeros = torch.zeros(2, coarse_head.num_vertices, 3)
     head = PersonalizedHead(coarse_head, fit.betas, zeros[0], zeros, fit, 0, coarse_head.model_id)
     return HeadMotion(head, fit.expression, fit.poses, fit.translation, fit.camera)
