@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import comfy.latent_formats
+import comfy.ldm.wan.model
 import comfy.model_base
 import comfy.model_management as management
 import comfy.model_patcher
-import comfy.model_sampling
 import comfy.patcher_extension
 import comfy.sd
 import comfy.supported_models
@@ -23,6 +23,8 @@ __all__ = ["DemoVAE", "DemoWan", "adapter_patcher", "apply_adapter", "demo_model
 
 WINDOWS, ADAPTER = "expportrait_windows", "expportrait_adapter"
 TEXT_TOKENS = 1  # the demo ignores its text
+TIMESTEPS = 1000  # at pure noise
+SMALLEST_SIGMA = 1e-6  # the velocity at 0 has no value, and none is needed there
 
 
 class DemoLatents(comfy.latent_formats.LatentFormat):
@@ -36,11 +38,16 @@ class DemoLatents(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors = [[share * (i * 3 // channels == c) for c in range(3)] for i in range(channels)]
 
 
-class X0Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
-    """The straight path of flow matching, for a network that says x0 itself."""
+class VelocityWan(comfy.ldm.wan.model.WanModel):
+    """Core's transformer, whose weights say x0, saying the velocity (x - x0) / sigma as every Wan does.
 
-    def calculate_denoised(self, sigma, model_output, model_input):
-        return model_output
+    So the MODEL keeps core's own flow sampling, and nodes that replace it (shift) work as they do on Wan.
+    """
+
+    def forward(self, x, timestep, *args, **kwargs):
+        x0 = super().forward(x, timestep, *args, **kwargs)
+        sigma = (timestep / TIMESTEPS).clamp(min=SMALLEST_SIGMA).to(x0).view(-1, 1, 1, 1, 1)
+        return (x[:, : x0.shape[1]] - x0) / sigma
 
 
 class DemoWan(comfy.model_base.WAN21):
@@ -51,9 +58,15 @@ class DemoWan(comfy.model_base.WAN21):
     """
 
     def __init__(self, model_config, demo: DemoConfig, device=None) -> None:
-        super().__init__(model_config, image_to_video=True, device=device)
-        self.model_sampling = X0Flow(model_config)
-        self.demo = demo
+        # past WAN21's own constructor, as core's other Wans: it would build another transformer
+        super(comfy.model_base.WAN21, self).__init__(
+            model_config, comfy.model_base.ModelType.FLOW, device=device, unet_model=VelocityWan
+        )
+        self.image_to_video, self.demo = True, demo
+
+    def process_timestep(self, timestep, **kwargs):
+        """What the transformer was trained with, also under a sampling node that counts from 0 to 1."""
+        return timestep * (TIMESTEPS / float(self.model_sampling.timestep(torch.ones(1))))
 
     def concat_cond(self, **kwargs):
         from ..expportrait_core.generator.demo_model import MASK_CHANNELS, PHOTO, PREVIEW

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..types import Progress, RenderedHead, no_progress
 from .demo_model import PHOTO, PREVIEW, DemoConfig, DemoGenerator, load_demo, resize_pictures, unfold_pixels
-from .sampling import euler, flow_sigmas
+from .sampling import SHIFT, euler, flow_sigmas
 
 STEPS = 1  # our choice: an x0 network is at its best from pure noise
 WINDOW, OVERLAP = 4, 1  # frames, our choice: the demo was trained on clips of up to four
@@ -24,6 +24,7 @@ def generate(
     window: int = WINDOW,  # frames per forward
     overlap: int = OVERLAP,  # frames that neighbouring windows share
     progress: Progress = no_progress,
+    shift: float = SHIFT,  # bends the steps towards noise, as ComfyUI's ModelSamplingSD3
 ) -> Tensor:  # [F, h, w, 3] in 0..1, about 64 pixels wide with the shipped demo
     """A portrait video from a picture and the normals that drive it (§ "DiT video generator").
 
@@ -63,7 +64,7 @@ def generate(
             progress(done, total, to_pictures(x0[:, :, -1:], config.fold)[0])
         return summed / weights.reshape(1, 1, -1, 1, 1)
 
-    return to_pictures(euler(predict, noise, flow_sigmas(steps)), config.fold)
+    return to_pictures(euler(predict, noise, flow_sigmas(steps, shift)), config.fold)
 
 
 def windows(frames: int, window: int, overlap: int) -> list[tuple[int, int, Tensor]]:

@@ -20,9 +20,10 @@ def _graphs():
 graphs = _graphs()
 
 
-def test_every_road_gives_the_headless_video(install) -> None:
-    """Stock KSampler and VAE Decode through Apply ExpPortrait, and the DiT Sampler, for the same noise and sigmas."""
-    command = [str(install.python), str(HERE / "demo_parity.py"), str(install.root)]
+def test_every_road_gives_the_headless_video(install, tmp_path: Path) -> None:
+    """Stock KSampler and VAE Decode through Apply ExpPortrait, and the DiT Sampler, for the same noise and sigmas,
+    also when core's nodes have shifted them."""
+    command = [str(install.python), str(HERE / "demo_parity.py"), str(install.root), str(tmp_path)]
     done = subprocess.run(command, cwd=install.root, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
