@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import comfy.latent_formats
@@ -85,7 +86,7 @@ class DemoWan(comfy.model_base.WAN21):
                 f"picture, or one for every frame, in the video's size."
             )
         mode = PHOTO if picture.shape[2] == 1 else PREVIEW
-        latents = picture[:, :, :, :, :].expand(len(noise), -1, frames, -1, -1)
+        latents = picture.expand(len(noise), -1, frames, -1, -1)
         mask = latents.new_full((len(noise), MASK_CHANNELS, frames, height, width), mode)
         return torch.cat([mask, latents], dim=1)
 
@@ -127,7 +128,7 @@ class DemoVAE(comfy.sd.VAE):
         self.latent_channels, self.latent_dim = demo.latent_channels, 3
         self.downscale_ratio = self.upscale_ratio = (lambda frames: frames, demo.fold, demo.fold)
         self.downscale_index_formula = self.upscale_index_formula = (1, demo.fold, demo.fold)
-        self.memory_used_encode = self.memory_used_decode = lambda shape, dtype: 4 * 8 * _product(shape)
+        self.memory_used_encode = self.memory_used_decode = lambda shape, dtype: 4 * 8 * math.prod(shape)
 
 
 def demo_model(demo: DemoConfig, state: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
@@ -183,10 +184,6 @@ def with_windows(model, windows: InWindows):
     model.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, WINDOWS)
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WINDOWS, windows)
     return model
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    return int(torch.tensor(shape).prod())
 
 
 def apply_adapter(
