@@ -71,6 +71,7 @@ class DemoWan(comfy.model_base.WAN21):
 
     def concat_cond(self, **kwargs):
         from ..expportrait_core.generator.demo_model import MASK_CHANNELS, PHOTO, PREVIEW
+        from ..expportrait_core.generator.generate import require_demo_size
 
         noise, given = kwargs["noise"], kwargs.get("reference_latents") or [kwargs.get("concat_latent_image")]
         if given[-1] is None:
@@ -85,6 +86,7 @@ class DemoWan(comfy.model_base.WAN21):
                 f"The picture's latent has the shape {list(picture.shape)}, the video's {list(noise.shape)}. Give one "
                 f"picture, or one for every frame, in the video's size."
             )
+        require_demo_size(height * self.demo.fold, width * self.demo.fold, self.demo)
         mode = PHOTO if picture.shape[2] == 1 else PREVIEW
         latents = picture.expand(len(noise), -1, frames, -1, -1)
         mask = latents.new_full((len(noise), MASK_CHANNELS, frames, height, width), mode)

@@ -11,6 +11,7 @@ from .sampling import SHIFT, euler, flow_sigmas
 
 STEPS = 1  # our choice: an x0 network is at its best from pure noise
 WINDOW, OVERLAP = 4, 1  # frames, our choice: the demo was trained on clips of up to four
+FAR_OFF = 2.0  # times the side that the demo was trained at; our choice
 
 
 @torch.no_grad()
@@ -83,6 +84,19 @@ def demo_size(height: int, width: int, config: DemoConfig) -> tuple[int, int]:
     side, scale = config.adapter.pixel_compression, config.size / (height * width) ** 0.5
     rounded = [max(side, round(n * scale / side) * side) for n in (height, width)]
     return rounded[0], rounded[1]
+
+
+def require_demo_size(height: int, width: int, config: DemoConfig) -> None:
+    """Refuse pictures that the demo would take minutes for and make nothing of.
+
+    Errors: ValueError unless the pictures have at most FAR_OFF times the side that it was trained at, or as little.
+    """
+    good = demo_size(height, width, config)
+    if not 1 / FAR_OFF <= (height * width / (good[0] * good[1])) ** 0.5 <= FAR_OFF:
+        raise ValueError(
+            f"The video is {width}x{height} pixels, and the demo generator was trained at about {config.size}. Bring "
+            f"the picture to {good[1]}x{good[0]} first (Upscale Image), or use ExpPortrait DiT Sampler, which does."
+        )
 
 
 def _pictures_and_mode(picture: Tensor, frames: int) -> tuple[Tensor, float]:

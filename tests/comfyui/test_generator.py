@@ -72,6 +72,12 @@ def test_a_video_without_a_picture_is_told_where_it_comes_from(comfyui) -> None:
     assert "needs the picture" in error_of(comfyui.run(graph))
 
 
+def test_a_picture_of_full_size_is_refused_at_once(comfyui) -> None:
+    graph = stock()
+    graph["latent"]["inputs"]["pixels"] = ["photo", 0]
+    assert "The video is 512x512 pixels" in (said := error_of(comfyui.run(graph, timeout=60))) and "to 64x64" in said
+
+
 def test_normals_of_another_length_are_refused(comfyui) -> None:
     graph = stock()
     graph["three"] = graphs.node("RepeatImageBatch", image=["small", 0], amount=3)
