@@ -14,6 +14,7 @@ from .sockets import HeadModel, ModelFit, PersonalizedHead, SmplxFit, clip_input
 QUALITIES = ["draft", "standard", "fine"]
 CONVENTIONS = ["y up (OpenGL)", "y down (DirectX)"]  # the core's; a test compares them
 HEAD_ENDING = "head.safetensors"
+NO_HEAD = "no head file yet"  # what the choice shows where there is none
 
 
 class PersonalizeHead(io.ComfyNode):
@@ -119,7 +120,7 @@ class LoadHead(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "file",
-                    options=files.saved_files(HEAD_ENDING),
+                    options=files.saved_files(HEAD_ENDING) or [NO_HEAD],
                     tooltip="A file of the input or output folder whose name ends in head.safetensors.",
                 ),
             ],
@@ -127,11 +128,13 @@ class LoadHead(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        if file == NO_HEAD:
+            return "There is no head file yet: make one with Save Head, then press R to refresh the lists."
         return files.why_missing(file, "head file") or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_: object) -> float:
+    def fingerprint_inputs(cls, file: str | None = None, **_: object) -> float:
         return files.fingerprint(file)
 
     @classmethod

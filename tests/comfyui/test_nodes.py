@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -125,6 +126,43 @@ print(json.dumps([time.perf_counter() - start, sorted(set(sys.modules) - before)
     )
 
 
+def test_a_fresh_machine_has_no_head_to_load_and_is_told_how_to_make_one(comfyui) -> None:
+    for folder in ("input", "output"):
+        for left in (comfyui.base / folder).rglob("*head.safetensors"):
+            left.unlink()
+    info = comfyui.get("/object_info/ExpPortraitLoadHead")["ExpPortraitLoadHead"]
+    offered = inputs_of(info)["file"][1]["options"]
+    assert offered == ["no head file yet"]
+    assert "make one with Save Head" in refused(comfyui.run(head_graph(offered[0])))
+
+
+@pytest.mark.parametrize("file", [None, 5, "gone.head.safetensors", "../../x.head.safetensors"])
+def test_what_is_no_file_gives_a_sentence(comfyui, file: object) -> None:
+    """Also where a program sends it: our own checks run, and the graph's other parts do."""
+    n = graphs.node
+    fits = {
+        "model": n("ExpPortraitLoadHeadModel", model="default head (CC0)", upsampling_level=0),
+        "fit": n("ExpPortraitLoadSMPLXFit", head_model=["model", 0], file=file),
+        "save": n("ExpPortraitSaveSMPLXFit", fit=["fit", 0], filename_prefix="none"),
+    }
+    wanted = {str: ("There is no", "lies outside")}.get(type(file), ("expected the name of a file",))
+    for graph in (head_graph(file), fits):
+        said = refused(comfyui.run(graph))
+        assert any(sentence in said for sentence in wanted), said
+    without = head_graph("x")
+    del without["head"]["inputs"]["file"]
+    assert "Required input is missing" in (said := refused(comfyui.run(without))) and "Exception" not in said
+    assert "positional argument" not in comfyui.log.read_text("utf-8")
+
+
+def head_graph(file: object) -> dict:
+    n = graphs.node
+    return {
+        "head": n("ExpPortraitLoadHead", file=file),
+        "save": n("ExpPortraitSaveHead", head=["head", 0], filename_prefix="none"),
+    }
+
+
 # ------------------------------------------------------------------------------------------------------------ running
 
 
@@ -189,11 +227,26 @@ def test_saved_files_are_offered_and_loaded(comfyui, walked) -> None:
     assert torch.equal(before.static_offsets, after.static_offsets) and before.report == after.report
 
 
+def test_a_head_in_a_linked_folder_is_offered_and_loaded(comfyui, walked, tmp_path: Path) -> None:
+    """Core follows links when it lists the folders, so what it lists can be loaded; what climbs out cannot."""
+    shutil.copy(files_of(comfyui, walked, "save_head")[0], tmp_path / "mine_head.safetensors")
+    (comfyui.base / "input" / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    name = "elsewhere/mine_head.safetensors"
+    info = comfyui.get("/object_info/ExpPortraitLoadHead")["ExpPortraitLoadHead"]
+    assert name in inputs_of(info)["file"][1]["options"]
+    answer = comfyui.run(head_graph(name))
+    assert answer["status"]["status_str"] == "success", answer
+    for outside in (f"../{name}", f"elsewhere/../../{name}", str(tmp_path / "mine_head.safetensors")):
+        assert "outside ComfyUI's input and output folders" in refused(comfyui.run(head_graph(outside)))
+
+
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
 def refused(answer: dict) -> str:
     """What the server says about a graph that it does not run, or that failed."""
+    if "status" not in answer:
+        return json.dumps(answer)
     if not answer["node_errors"]:
         messages = [value for kind, value in answer["status"]["messages"] if kind == "execution_error"]
         return messages[0]["exception_message"]
