@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .. import expportrait_core as core
-from .running import frames_of
+from .running import NodeProgress, frames_of
 from .sockets import HeadCrop, ModelFit, SmplxFit, clip_input, declare
 
 
@@ -50,7 +50,9 @@ class CropPortrait(io.ComfyNode):
     @classmethod
     def execute(cls, images, fit: ModelFit, face_share: float, stability: float, size: int) -> io.NodeOutput:
         pictures, _ = frames_of(images)
-        square, moved, crop = core.crop_portrait(pictures, fit.fit, fit.model, size, face_share, stability)
+        square, moved, crop = core.crop_portrait(
+            pictures, fit.fit, fit.model, size, face_share, stability, progress=NodeProgress()
+        )
         return io.NodeOutput(square, ModelFit(moved, fit.model), crop)
 
 
@@ -93,5 +95,5 @@ class PasteBack(io.ComfyNode):
         from ..expportrait_core.fit import match_colours
 
         whole, _ = frames_of(source)
-        square = match_colours(images[..., :3], crop, whole, colour_match)
-        return io.NodeOutput(core.paste_back(square, crop, whole, feather))
+        square = match_colours(images[..., :3], crop, whole, colour_match, progress=NodeProgress())
+        return io.NodeOutput(core.paste_back(square, crop, whole, feather, progress=NodeProgress()))

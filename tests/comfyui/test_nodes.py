@@ -99,25 +99,39 @@ def test_windows_are_the_cores(nodes) -> None:
     assert (widgets["window"][1]["default"], widgets["overlap"][1]["default"]) == (WINDOW, OVERLAP)
 
 
-def test_importing_the_pack_is_quick_and_light(install) -> None:
-    """At most half a second beside what the server has loaded anyway, and nothing heavy."""
-    program = f"""
+LOAD_PACK = """
 import sys, time, importlib.util, asyncio, json
-sys.argv = ["main.py", "--cpu"]
-sys.path.insert(0, {str(install.root)!r})
+root, comfyui, base = sys.argv[1:]
+sys.argv = ["main.py", "--cpu", "--base-directory", base]
+sys.path.insert(0, comfyui)
 import comfy.options; comfy.options.enable_args_parsing()
 import nodes, comfy_api.latest
 before, start = set(sys.modules), time.perf_counter()
-root = {str(ROOT)!r}
 spec = importlib.util.spec_from_file_location("pack", root + "/__init__.py", submodule_search_locations=[root])
 pack = importlib.util.module_from_spec(spec); sys.modules["pack"] = pack; spec.loader.exec_module(pack)
 extension = asyncio.run(pack.comfy_entrypoint())
-for node in asyncio.run(extension.get_node_list()): node.GET_SCHEMA()
-print(json.dumps([time.perf_counter() - start, sorted(set(sys.modules) - before)]))
+given = {node.GET_SCHEMA().node_id: node for node in asyncio.run(extension.get_node_list())}
 """
-    done = subprocess.run([str(install.python), "-c", program], cwd=install.root, capture_output=True, text=True)
+
+
+def in_comfyui(install, base: Path, program: str) -> tuple[object, str]:
+    """Run a program in ComfyUI's Python, with the pack's nodes in `given` and `base` for its folders; the JSON that it
+    prints last, and what it logs."""
+    (base / "input").mkdir(exist_ok=True)
+    command = [str(install.python), "-c", LOAD_PACK + program, str(ROOT), str(install.root), str(base)]
+    done = subprocess.run(command, cwd=install.root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    seconds, loaded = json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(done.stdout.strip().splitlines()[-1]), done.stderr
+
+
+def test_importing_the_pack_is_quick_and_light(install, tmp_path: Path) -> None:
+    """At most half a second beside what the server has loaded anyway, and nothing heavy."""
+    own = Path(install.root) / "input"
+    before = sorted(own.iterdir())
+    (seconds, loaded), _ = in_comfyui(
+        install, tmp_path, "print(json.dumps([time.perf_counter() - start, sorted(set(sys.modules) - before)]))"
+    )
+    assert (tmp_path / "input" / graphs.PHOTO).is_file() and sorted(own.iterdir()) == before
     assert seconds < 0.5
     heavy = {"diffusers", "transformers", "cv2", "scipy", "smplx", "numba", "skimage"}
     assert not heavy & {name.split(".")[0] for name in loaded}
@@ -161,6 +175,37 @@ def head_graph(file: object) -> dict:
         "head": n("ExpPortraitLoadHead", file=file),
         "save": n("ExpPortraitSaveHead", head=["head", 0], filename_prefix="none"),
     }
+
+
+INTERRUPTED = """
+import torch, comfy.model_management as management
+core = pack.__dict__["expportrait_core"]
+from pack.expportrait_core.demo import PERFORMANCE
+from pack.nodes.sockets import ModelFit
+fit = core.load_fit(PERFORMANCE).frames(slice(2))
+pictures = torch.rand(2, *fit.image_size, 3)
+crop = core.HeadCrop(torch.zeros(1, 2), torch.full((1,), 32.0), 64, fit.image_size)
+model = core.load_head_model("default", 0)
+calls = {
+    "ExpPortraitCropPortrait": (pictures, ModelFit(fit, model), 0.55, 1.0, 64),
+    "ExpPortraitPasteBack": (torch.rand(2, 64, 64, 3), crop, pictures, 0.06, 1.0),
+}
+ended = []
+for name, values in calls.items():
+    given[name].execute(*values)
+    management.interrupt_current_processing(True)
+    try:
+        given[name].execute(*values)
+    except management.InterruptProcessingException:
+        ended.append(name)
+    management.interrupt_current_processing(False)
+print(json.dumps(ended))
+"""
+
+
+def test_cropping_and_pasting_end_when_asked(install, tmp_path: Path) -> None:
+    ended, _ = in_comfyui(install, tmp_path, INTERRUPTED)
+    assert ended == ["ExpPortraitCropPortrait", "ExpPortraitPasteBack"]
 
 
 # ------------------------------------------------------------------------------------------------------------ running
