@@ -208,6 +208,31 @@ def test_cropping_and_pasting_end_when_asked(install, tmp_path: Path) -> None:
     assert ended == ["ExpPortraitCropPortrait", "ExpPortraitPasteBack"]
 
 
+WITHOUT = """
+import torch
+sys.modules["cv2"] = None  # what Python keeps for a module that is not there
+import comfyui_version
+comfyui_version.__version__ = "0.3.63"
+from pack.nodes import requirements
+find = requirements.find_spec
+requirements.find_spec = lambda name: None if name == "cv2" else find(name)
+requirements.say_what_is_missing()
+try:
+    given["ExpPortraitPhotoPreview"].execute(torch.zeros(1, 64, 64, 3), None, 64, 64, "fill")
+except Exception as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def test_a_missing_package_is_named_with_the_line_that_installs_it(install, tmp_path: Path) -> None:
+    """In the log at the start, as an older server is, and on the node that needs it."""
+    said, log = in_comfyui(install, tmp_path, WITHOUT)
+    line = f'-m pip install -r "{ROOT / "requirements.txt"}"'
+    assert said.startswith("This Python has no opencv-python-headless, which this node needs.") and line in said
+    assert "this Python has no opencv-python-headless." in log and line in log
+    assert "needs ComfyUI 0.3.64 or newer, this is 0.3.63" in log
+
+
 # ------------------------------------------------------------------------------------------------------------ running
 
 
