@@ -9,7 +9,7 @@ import folder_paths
 
 __all__ = [
     "fingerprint", "head_models", "next_file", "register_model_folders", "saved_files", "saved_path", "why_missing",
-    "why_no_name",
+    "why_no_name", "why_no_prefix",
 ]  # fmt: skip
 
 MODEL_FOLDERS = {"smplx": {".npz", ".pkl"}, "expportrait": {".safetensors"}}
@@ -84,8 +84,21 @@ def fingerprint(name: str | None) -> float:
     return path.stat().st_mtime if path.is_file() else 0.0
 
 
+def why_no_prefix(prefix: str | None) -> str | None:
+    """A sentence if no file can begin like that: core would write a hidden one. None is a wire, not known yet."""
+    if prefix is None or os.path.basename(os.path.normpath(prefix.strip())).strip("."):
+        return None
+    return "The file name prefix is empty. Give the beginning of the file's name, such as expportrait/person."
+
+
 def next_file(prefix: str, ending: str) -> tuple[Path, dict[str, str]]:
-    """The next numbered file of the output folder, and how core's history names it."""
+    """The next numbered file of the output folder, and how core's history names it.
+
+    Raises:
+        ValueError: the prefix is empty.
+    """
+    if wrong := why_no_prefix(prefix):
+        raise ValueError(wrong)
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     file = f"{name}_{counter:05}_{ending}"
     return Path(folder) / file, {"filename": file, "subfolder": subfolder, "type": "output"}

@@ -206,6 +206,10 @@ class SaveSMPLXFit(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        return files.why_no_prefix(filename_prefix) or True
+
+    @classmethod
     def execute(cls, fit: ModelFit, filename_prefix: str) -> io.NodeOutput:
         from ..expportrait_core.fit import save_fit
 

@@ -165,6 +165,10 @@ class SaveHead(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        return files.why_no_prefix(filename_prefix) or True
+
+    @classmethod
     def execute(cls, head, filename_prefix: str) -> io.NodeOutput:
         path, entry = files.next_file(filename_prefix, HEAD_ENDING)
         head.save(path)

@@ -169,6 +169,17 @@ def test_what_is_no_file_gives_a_sentence(comfyui, file: object) -> None:
     assert "positional argument" not in comfyui.log.read_text("utf-8")
 
 
+@pytest.mark.parametrize("prefix", ["", "  ", ".", "expportrait/.."])
+def test_an_empty_prefix_is_refused(comfyui, prefix: str) -> None:
+    """Core would make a hidden file of it."""
+    graph = graphs.walk()
+    for node in ("save_fit", "save_head"):
+        graph[node]["inputs"]["filename_prefix"] = prefix
+    answer = comfyui.post("/prompt", {"prompt": {key: graph[key] for key in ("photo", "model", "track", "crop", "head",
+                                                                             "save_fit", "save_head")}})  # fmt: skip
+    assert json.dumps(answer).count("The file name prefix is empty.") >= 2, answer
+
+
 def head_graph(file: object) -> dict:
     n = graphs.node
     return {
