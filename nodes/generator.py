@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from .. import expportrait_core as core
 from .running import NodeProgress, stop_if_asked
-from .sockets import HeadMotion, ModelPatch, declare
+from .sockets import HeadMotion, ModelPatch, declare, require_choice, unknown_choice
 
 BACKGROUNDS = ["fill", "keep", "transparent"]  # the core's, as what follows; a test compares them
 WINDOW, OVERLAP = 4, 1
@@ -234,6 +234,11 @@ class DiTSampler(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, sampler_name: str | None = None, scheduler: str | None = None) -> bool | str:
+        wrong = unknown_choice("sampler", sampler_name, comfy.samplers.KSampler.SAMPLERS)
+        return wrong or unknown_choice("scheduler", scheduler, comfy.samplers.KSampler.SCHEDULERS) or True
+
+    @classmethod
     def execute(
         cls, model, vae, positive, negative, picture, normals, reference_normals, seed: int, steps: int, cfg: float,
         sampler_name: str, scheduler: str, denoise: float, strength: float, window: int, overlap: int, model_patch=None,
@@ -244,6 +249,8 @@ class DiTSampler(io.ComfyNode):
         from ..expportrait_core.generator.native_host import InWindows
         from . import native
 
+        require_choice("sampler", sampler_name, comfy.samplers.KSampler.SAMPLERS)
+        require_choice("scheduler", scheduler, comfy.samplers.KSampler.SCHEDULERS)
         if not isinstance(model.model, native.DemoWan):
             raise ValueError(
                 "This sampler drives the model of Load Demo Generator. For another video model use Apply ExpPortrait, "

@@ -9,10 +9,19 @@ from comfy_api.latest import io
 from .. import expportrait_core as core
 from . import files
 from .running import NodeProgress, frames_of, rest_device, work_device
-from .sockets import HeadModel, ModelFit, PersonalizedHead, SmplxFit, clip_input, declare
+from .sockets import (
+    HeadModel,
+    ModelFit,
+    PersonalizedHead,
+    SmplxFit,
+    clip_input,
+    declare,
+    require_choice,
+    unknown_choice,
+)
 
-QUALITIES = ["draft", "standard", "fine"]
-CONVENTIONS = ["y up (OpenGL)", "y down (DirectX)"]  # the core's; a test compares them
+QUALITIES = ["draft", "standard", "fine"]  # the core's, as what follows; a test compares them
+CONVENTIONS = ["y up (OpenGL)", "y down (DirectX)"]
 HEAD_ENDING = "head.safetensors"
 NO_HEAD = "no head file yet"  # what the choice shows where there is none
 
@@ -80,16 +89,23 @@ class PersonalizeHead(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, quality: str | None = None, normals_convention: str | None = None) -> bool | str:
+        wrong = unknown_choice("quality", quality, QUALITIES)
+        return wrong or unknown_choice("normals convention", normals_convention, CONVENTIONS) or True
+
+    @classmethod
     def execute(
         cls, fit: ModelFit, images, quality: str, normals_convention: str, identity_strength: float,
         wrinkle_strength: float, seed: int, normals=None, depth=None, mask=None,
     ) -> io.NodeOutput:  # fmt: skip
-        from ..expportrait_core.head import DRAFT, FINE, STANDARD, with_strength
+        from ..expportrait_core.head import QUALITIES as SETTINGS
+        from ..expportrait_core.head import with_strength
         from ..expportrait_core.render import depth_from_picture, from_convention
         from ..expportrait_core.reports import head_report, head_summary
 
+        require_choice("quality", quality, QUALITIES)
         pictures, _ = frames_of(images)
-        settings = replace({"draft": DRAFT, "standard": STANDARD, "fine": FINE}[quality], seed=seed)
+        settings = replace(SETTINGS[quality], seed=seed)
         if normals is not None:
             normals = from_convention(normals[..., :3], normals_convention)
         if depth is not None:

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from expportrait_core import demo
+from expportrait_core.body.flame import LANDMARK_FILES
 from expportrait_core.fit import FACES, GAPS, load_fit, save_fit
 from expportrait_core.generator.generate import OVERLAP, WINDOW
 from expportrait_core.generator.preview.animate import BACKGROUNDS
-from expportrait_core.head import load_head
+from expportrait_core.head import QUALITIES, load_head
 from expportrait_core.media import read_picture, write_picture
 from expportrait_core.render import CONVENTIONS, SPACES
 from expportrait_core.transfer.motion import CHOICES
@@ -83,6 +84,7 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
 
 @pytest.mark.parametrize(("node", "widget", "choices"), [
     ("ExpPortraitTrackHead", "face", FACES), ("ExpPortraitTrackHead", "missing_frames", GAPS),
+    ("ExpPortraitPersonalizeHead", "quality", QUALITIES),
     ("ExpPortraitPersonalizeHead", "normals_convention", CONVENTIONS), ("ExpPortraitRenderNormals", "space", SPACES),
     ("ExpPortraitTransferExpression", "head_pose", CHOICES["head_pose"]),
     ("ExpPortraitTransferExpression", "camera", CHOICES["camera"]),
@@ -92,6 +94,15 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
 def test_choices_are_the_cores(nodes, node: str, widget: str, choices) -> None:
     """The nodes repeat the core's lists, so that the server starts without importing it."""
     assert inputs_of(nodes[node])[widget][1]["options"] == list(choices)
+
+
+def test_landmarks_beside_a_flame_model_are_no_head_models(comfyui) -> None:
+    """Whatever the core looks for there; none of them can be loaded as a head."""
+    folder = comfyui.base / "models" / "smplx"
+    for name in ("FLAME.pkl", *LANDMARK_FILES):
+        (folder / name).write_bytes(b"")
+    info = comfyui.get("/object_info/ExpPortraitLoadHeadModel")["ExpPortraitLoadHeadModel"]
+    assert inputs_of(info)["model"][1]["options"] == ["default head (CC0)", "FLAME.pkl"]
 
 
 def test_windows_are_the_cores(nodes) -> None:
@@ -343,6 +354,20 @@ def test_a_missing_file_is_named_before_anything_runs(comfyui) -> None:
     graph = graphs.walk()
     graph["model"]["inputs"]["model"] = "SMPLX_NEUTRAL.npz"
     assert "There is no head model SMPLX_NEUTRAL.npz" in refused(comfyui.run(graph))
+
+
+@pytest.mark.parametrize(("node", "widget", "sentence"), [
+    ("head", "quality", "The quality is 'nope', expected one of draft, standard, fine."),
+    ("head", "normals_convention", "The normals convention is 'nope', expected one of y up"),
+    ("video", "sampler_name", "The sampler is 'nope', expected one of"),
+    ("video", "scheduler", "The scheduler is 'nope', expected one of"),
+])  # fmt: skip
+def test_an_unknown_choice_is_refused_before_anything_runs(comfyui, node: str, widget: str, sentence: str) -> None:
+    graph = graphs.walk()
+    graph[node]["inputs"][widget] = "nope"
+    others = [key for key in graph if key.startswith(("see_", "read_", "save_")) and key != "see_video"]
+    answer = comfyui.run({key: value for key, value in graph.items() if key not in others})
+    assert "prompt_id" not in answer and sentence in json.dumps(answer)
 
 
 def test_a_wrong_socket_is_refused(comfyui) -> None:
