@@ -8,7 +8,7 @@ import node_helpers
 from comfy_api.latest import io
 
 from .. import expportrait_core as core
-from .running import NodeProgress, stop_if_asked
+from .running import NodeProgress, given_mask, stop_if_asked
 from .sockets import HeadMotion, ModelPatch, declare, require_choice, unknown_choice
 
 BACKGROUNDS = ["fill", "keep", "transparent"]  # the core's, as what follows; a test compares them
@@ -47,11 +47,24 @@ class PhotoPreview(io.ComfyNode):
 
     @classmethod
     def execute(cls, picture, motion, width: int, height: int, background: str, mask=None) -> io.NodeOutput:
-        photo = picture[motion.portrait_frame :][:1] if len(picture) > 1 else picture
+        photo, mask = _portrait_of(picture, motion, "picture"), _portrait_of(given_mask(mask), motion, "mask")
         frames, alpha = core.photo_preview(
             photo[..., :3], motion, mask, (height, width), background, progress=NodeProgress()
         )
         return io.NodeOutput(frames, alpha)
+
+
+def _portrait_of(batch, motion, what: str):
+    """The one of a clip's pictures or masks that shows the portrait; a single one is it."""
+    if batch is None or len(batch) == 1:
+        return batch
+    number = motion.portrait_frame
+    if number >= len(batch):
+        raise ValueError(
+            f"There are {len(batch)} {what}s, and the head's portrait is number {number + 1} of its clip. Give that "
+            f"{what} alone, or all of the clip."
+        )
+    return batch[number : number + 1]
 
 
 class LoadDemoGenerator(io.ComfyNode):

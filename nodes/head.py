@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from .. import expportrait_core as core
 from . import files
-from .running import NodeProgress, frames_of, rest_device, work_device
+from .running import NodeProgress, frames_of, given_mask, rest_device, work_device
 from .sockets import (
     HeadModel,
     ModelFit,
@@ -105,6 +105,7 @@ class PersonalizeHead(io.ComfyNode):
 
         require_choice("quality", quality, QUALITIES)
         pictures, _ = frames_of(images)
+        mask = given_mask(mask)
         settings = replace(SETTINGS[quality], seed=seed)
         if normals is not None:
             normals = from_convention(normals[..., :3], normals_convention)

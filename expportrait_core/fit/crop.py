@@ -95,6 +95,26 @@ def cut_square(
     return cut
 
 
+def crop_mask(
+    mask: Tensor,  # [F, H, W] or [1, H, W] 0..1 of the pictures that were cropped
+    crop: HeadCrop,  # of F frames
+) -> Tensor:  # [F, size, size]
+    """The same squares of a mask.
+
+    Raises:
+        ValueError: it has another size or another number of frames than the pictures.
+    """
+    frames = len(crop.side)
+    if mask.dim() != 3 or tuple(mask.shape[1:]) != tuple(crop.source_size) or len(mask) not in (1, frames):
+        counts = "1" if frames == 1 else f"1 or {frames}"
+        height, width = crop.source_size
+        raise ValueError(
+            f"The mask has the shape {list(mask.shape)}, expected [{counts}, {height}, {width}] like the pictures. "
+            f"Give the mask of the whole pictures."
+        )
+    return cut_square(mask.expand(frames, -1, -1)[..., None], crop)[..., 0]
+
+
 def paste_back(
     frames: Tensor,  # [F, S, S, 3] new pictures of the crop, of any side S
     crop: HeadCrop,

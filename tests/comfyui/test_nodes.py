@@ -383,6 +383,55 @@ def test_a_picture_without_a_face_gives_a_sentence(comfyui) -> None:
     assert "No face was found in the picture." in refused(comfyui.run(graph))
 
 
+def masked(**mask: object) -> dict:
+    """Crop Portrait with a mask of the photo, and what it makes of it."""
+    graph = {key: node for key, node in graphs.walk().items() if key in ("photo", "model", "track", "crop")}
+    graph["crop"]["inputs"] |= mask
+    graph["white"] = graphs.node("SolidMask", value=1.0, width=512, height=512)
+    graph["picture"] = graphs.node("MaskToImage", mask=["crop", 3])
+    graph["see"] = graphs.node("PreviewImage", images=["picture", 0])
+    return graph
+
+
+def test_a_mask_goes_through_the_crop(comfyui) -> None:
+    answer = comfyui.run(masked(mask=["white", 0]))
+    assert answer["status"]["status_str"] == "success", answer["status"]
+    cropped = read_picture(files_of(comfyui, answer, "see")[0])
+    assert cropped.shape == (1, 128, 128, 3) and cropped.min() > 0.99
+    assert "Crop Portrait has no mask to crop" in refused(comfyui.run(masked()))
+
+
+@pytest.mark.parametrize("node", ["crop", "head", "preview"])
+def test_the_mask_of_an_opaque_photo_is_told_apart(comfyui, short_driver, node: str) -> None:
+    """Load Image gives an empty one of 64 x 64, whatever the picture's size."""
+    graph = graphs.walk()
+    graph["driver"]["inputs"]["file"] = short_driver
+    graph[node]["inputs"]["mask"] = ["photo", 1]
+    outputs = {"crop": "see_pasted", "head": "see_report", "preview": "see_pasted"}
+    others = [key for key in graph if key.startswith(("see_", "read_", "save_")) and key != outputs[node]]
+    answer = comfyui.run({key: value for key, value in graph.items() if key not in others})
+    assert "that Load Image gives for a picture without transparency" in refused(answer)
+
+
+PORTRAITS = """
+import torch
+from types import SimpleNamespace
+from pack.nodes.generator import _portrait_of
+def portrait(count, frame):
+    try:
+        return _portrait_of(torch.arange(count), SimpleNamespace(portrait_frame=frame), "picture").tolist()
+    except ValueError as error:
+        return str(error)
+print(json.dumps([portrait(*given) for given in ((1, 5), (8, 5), (2, 5))]))
+"""
+
+
+def test_the_portrait_of_a_clip_is_taken_or_missed_in_a_sentence(install, tmp_path: Path) -> None:
+    (alone, chosen, missing), _ = in_comfyui(install, tmp_path, PORTRAITS)
+    assert alone == [0] and chosen == [5]
+    assert missing.startswith("There are 2 pictures, and the head's portrait is number 6 of its clip.")
+
+
 def test_a_file_that_is_no_fit_gives_a_sentence(comfyui) -> None:
     (comfyui.base / "input" / "broken.npz").write_bytes(b"not a fit")
     graph = graphs.walk()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from expportrait_core.body import landmark_points, pose_vertices
 from expportrait_core.fit import (
+    crop_mask,
     crop_portrait,
     fit_in_crop,
     landmark_error_percent,
@@ -93,6 +94,16 @@ def test_mesh_lands_on_the_same_place_in_the_crop(fit: SMPLXFit, coarse_head: He
     full, small = (c.project(points)[0] for c in (fit.camera, fit_in_crop(fit, crop).camera))
     full, small = full[:, :2] / full[:, 2:], small[:, :2] / small[:, 2:]
     assert torch.allclose(small, (full - crop.corner[0]) * 256 / crop.side[0], atol=1e-3)
+
+
+def test_a_mask_is_cropped_as_the_pictures_are(astronaut: Tensor, fit: SMPLXFit) -> None:
+    whole = astronaut.repeat(2, 1, 1, 1)
+    squares, _, crop = crop_portrait(whole, fit.frames([0, 0]), size=96)
+    for mask in (whole[..., 1], whole[:1, ..., 1]):
+        assert torch.allclose(crop_mask(mask, crop), squares[..., 1], atol=1e-6)
+    for wrong in (torch.zeros(1, 64, 64), torch.zeros(3, 512, 512), torch.zeros(512, 512)):
+        with pytest.raises(ValueError, match=r"The mask has the shape \[.*expected \[1 or 2, 512, 512\]"):
+            crop_mask(wrong, crop)
 
 
 def test_every_frame_is_told_and_can_be_the_last(astronaut: Tensor, fit: SMPLXFit) -> None:
