@@ -27,7 +27,7 @@ class PhotoPreview(io.ComfyNode):
             description="Moves the photo itself as the head moves: no generator, seconds instead of minutes.",
             search_aliases=["warp", "animate photo"],
             inputs=[
-                io.Image.Input("picture", tooltip="The portrait that the head was made from."),
+                io.Image.Input("picture", tooltip="The cropped portrait that the head was made from."),
                 HeadMotion.Input("motion", tooltip="The head and what moves it."),
                 io.Mask.Input("mask", optional=True, tooltip="Where the person is; found in the picture if not given."),
                 io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the video in pixels."),
@@ -48,6 +48,7 @@ class PhotoPreview(io.ComfyNode):
     @classmethod
     def execute(cls, picture, motion, width: int, height: int, background: str, mask=None) -> io.NodeOutput:
         photo, mask = _portrait_of(picture, motion, "picture"), _portrait_of(given_mask(mask), motion, "mask")
+        _require_framing(photo[..., :3], motion)
         frames, alpha = core.photo_preview(
             photo[..., :3], motion, mask, (height, width), background, progress=NodeProgress()
         )
@@ -65,6 +66,19 @@ def _portrait_of(batch, motion, what: str):
             f"{what} alone, or all of the clip."
         )
     return batch[number : number + 1]
+
+
+def _require_framing(photo, motion) -> None:
+    """Raise a sentence if the photo is not the one that the head was fitted to: it would move as a ghost."""
+    from ..expportrait_core.fit import require_framing
+
+    fit = motion.head.fit
+    if fit.landmarks is None:
+        return  # nothing tells where the face should be
+    try:
+        require_framing(photo, fit.frames([motion.portrait_frame]), "the picture")
+    except ValueError as error:
+        raise ValueError(f"{error} After Crop Portrait, connect its image here, not the whole photo.") from error
 
 
 class LoadDemoGenerator(io.ComfyNode):

@@ -221,17 +221,20 @@ for name, values in calls.items():
     except management.InterruptProcessingException:
         ended.append(name)
     management.interrupt_current_processing(False)
-print(json.dumps(ended))
+without_mask = given["ExpPortraitCropPortrait"].execute(*calls["ExpPortraitCropPortrait"]).args[3]
+print(json.dumps([ended, without_mask.message]))
 """
 
 
 def test_cropping_and_pasting_end_when_asked(install, tmp_path: Path) -> None:
-    ended, _ = in_comfyui(install, tmp_path, INTERRUPTED)
+    (ended, blocked), _ = in_comfyui(install, tmp_path, INTERRUPTED)
     assert ended == ["ExpPortraitCropPortrait", "ExpPortraitPasteBack"]
+    assert blocked.startswith("Crop Portrait has no mask to crop.")
 
 
 WITHOUT = """
 import torch
+from types import SimpleNamespace
 sys.modules["cv2"] = None  # what Python keeps for a module that is not there
 import comfyui_version
 comfyui_version.__version__ = "0.3.63"
@@ -240,7 +243,8 @@ find = requirements.find_spec
 requirements.find_spec = lambda name: None if name == "cv2" else find(name)
 requirements.say_what_is_missing()
 try:
-    given["ExpPortraitPhotoPreview"].execute(torch.zeros(1, 64, 64, 3), None, 64, 64, "fill")
+    motion = SimpleNamespace(head=SimpleNamespace(fit=SimpleNamespace(landmarks=None)))
+    given["ExpPortraitPhotoPreview"].execute(torch.zeros(1, 64, 64, 3), motion, 64, 64, "fill")
 except Exception as error:
     print(json.dumps(str(error)))
 """
@@ -398,7 +402,7 @@ def test_a_mask_goes_through_the_crop(comfyui) -> None:
     assert answer["status"]["status_str"] == "success", answer["status"]
     cropped = read_picture(files_of(comfyui, answer, "see")[0])
     assert cropped.shape == (1, 128, 128, 3) and cropped.min() > 0.99
-    assert "Crop Portrait has no mask to crop" in refused(comfyui.run(masked()))
+    assert "see" not in comfyui.run(masked())["outputs"]  # what would use a mask that was not given is blocked
 
 
 @pytest.mark.parametrize("node", ["crop", "head", "preview"])
@@ -430,6 +434,15 @@ def test_the_portrait_of_a_clip_is_taken_or_missed_in_a_sentence(install, tmp_pa
     (alone, chosen, missing), _ = in_comfyui(install, tmp_path, PORTRAITS)
     assert alone == [0] and chosen == [5]
     assert missing.startswith("There are 2 pictures, and the head's portrait is number 6 of its clip.")
+
+
+def test_a_photo_that_was_not_cropped_with_the_head_is_refused(comfyui, short_driver) -> None:
+    """Moved by a head of another framing, it would be a ghost."""
+    graph = graphs.walk()
+    graph["driver"]["inputs"]["file"] = short_driver
+    graph["preview"]["inputs"]["picture"] = ["photo", 0]
+    said = refused(comfyui.run(graph))
+    assert "not where the head's own picture has it" in said and "connect its image here" in said
 
 
 def test_a_file_that_is_no_fit_gives_a_sentence(comfyui) -> None:
