@@ -25,10 +25,11 @@ test: $(READY)
 bench: $(READY)
 	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script"; done
 
-# COMFYUI_DIR=... takes your own ComfyUI, PORT=... a port of your choice.
+# COMFYUI_DIR=... takes your own ComfyUI and COMFYUI_PYTHON=... its Python, where that is not in a venv inside the
+# folder; PORT=... is a port of your choice, ARGS="..." are more of ComfyUI's own flags.
 comfyui:
 	@$(CHECK_PYTHON)
-	$(PYTHON) tests/comfyui/server.py
+	@$(PYTHON) tests/comfyui/start.py $(ARGS)
 
 # torch goes in first and alone: asked for by another package it would be the newest one.
 $(READY): pyproject.toml constraints.txt

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import ComfyExtension, io
+from .requirements import explained, say_what_is_missing
 
-from .examples import offer_examples
-from .files import register_model_folders
+say_what_is_missing()  # before an older server's lack of what follows is logged as a traceback
+
+from comfy_api.latest import ComfyExtension, io  # noqa: E402
+
+from .examples import offer_examples  # noqa: E402
+from .files import register_model_folders  # noqa: E402
 
 register_model_folders()  # before the nodes' schemas list what is in them
 offer_examples()
@@ -19,7 +23,7 @@ class ExpPortraitExtension(ComfyExtension):
     """What the server asks for the pack's nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [
+        nodes = [
             fit.LoadHeadModel,
             fit.LoadSMPLXFit,
             fit.TrackHead,
@@ -41,3 +45,4 @@ class ExpPortraitExtension(ComfyExtension):
             composite.CropPortrait,
             composite.PasteBack,
         ]
+        return [explained(node) for node in nodes]

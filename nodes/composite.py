@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from .. import expportrait_core as core
-from .running import frames_of
+from .running import NodeProgress, frames_of, given_mask
 from .sockets import HeadCrop, ModelFit, SmplxFit, clip_input, declare
+
+NO_MASK_GIVEN = "Crop Portrait has no mask to crop. Connect one to it, or disconnect its mask here."
 
 
 class CropPortrait(io.ComfyNode):
@@ -39,19 +42,29 @@ class CropPortrait(io.ComfyNode):
                     tooltip="1 keeps one square for the whole clip, 0 follows the face.",
                 ),
                 io.Int.Input("size", default=512, min=64, max=4096, step=8, tooltip="Side of the square in pixels."),
+                io.Mask.Input("mask", optional=True, tooltip="Where the person is, to be cropped like the pictures."),
             ],
             outputs=[
                 io.Image.Output("image", display_name="image"),
                 SmplxFit.Output("fit_in_crop", display_name="fit"),
                 HeadCrop.Output("crop", display_name="crop"),
+                io.Mask.Output("mask_in_crop", display_name="mask"),
             ],
         )
 
     @classmethod
-    def execute(cls, images, fit: ModelFit, face_share: float, stability: float, size: int) -> io.NodeOutput:
+    def execute(
+        cls, images, fit: ModelFit, face_share: float, stability: float, size: int, mask=None
+    ) -> io.NodeOutput:
+        from ..expportrait_core.fit import crop_mask
+
         pictures, _ = frames_of(images)
-        square, moved, crop = core.crop_portrait(pictures, fit.fit, fit.model, size, face_share, stability)
-        return io.NodeOutput(square, ModelFit(moved, fit.model), crop)
+        mask = given_mask(mask)
+        square, moved, crop = core.crop_portrait(
+            pictures, fit.fit, fit.model, size, face_share, stability, progress=NodeProgress()
+        )
+        cropped = ExecutionBlocker(NO_MASK_GIVEN) if mask is None else crop_mask(mask, crop)
+        return io.NodeOutput(square, ModelFit(moved, fit.model), crop, cropped)
 
 
 class PasteBack(io.ComfyNode):
@@ -93,5 +106,5 @@ class PasteBack(io.ComfyNode):
         from ..expportrait_core.fit import match_colours
 
         whole, _ = frames_of(source)
-        square = match_colours(images[..., :3], crop, whole, colour_match)
-        return io.NodeOutput(core.paste_back(square, crop, whole, feather))
+        square = match_colours(images[..., :3], crop, whole, colour_match, progress=NodeProgress())
+        return io.NodeOutput(core.paste_back(square, crop, whole, feather, progress=NodeProgress()))

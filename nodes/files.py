@@ -9,6 +9,7 @@ import folder_paths
 
 __all__ = [
     "fingerprint", "head_models", "next_file", "register_model_folders", "saved_files", "saved_path", "why_missing",
+    "why_no_name", "why_no_prefix",
 ]  # fmt: skip
 
 MODEL_FOLDERS = {"smplx": {".npz", ".pkl"}, "expportrait": {".safetensors"}}
@@ -40,20 +41,32 @@ def saved_files(*endings: str) -> list[str]:
 
 
 def saved_path(name: str) -> Path:
-    """The file that a choice of `saved_files` stands for.
+    """The file that a choice of `saved_files` stands for. Links in the folders are followed, as core does to list them.
 
     Raises:
-        ValueError: it lies outside the input and output folders.
+        ValueError: it is no name of a file, or leads outside the input and output folders.
     """
-    path = Path(folder_paths.get_annotated_filepath(name)).resolve()
-    roots = [Path(root()).resolve() for root in (folder_paths.get_input_directory, folder_paths.get_output_directory)]
+    if wrong := why_no_name(name):
+        raise ValueError(wrong)
+    path = Path(os.path.abspath(folder_paths.get_annotated_filepath(name)))  # without "..", but links left alone
+    roots = [Path(os.path.abspath(f())) for f in (folder_paths.get_input_directory, folder_paths.get_output_directory)]
     if not any(path.is_relative_to(root) for root in roots):
         raise ValueError(f"{name} lies outside ComfyUI's input and output folders. Copy it into the input folder.")
     return path
 
 
-def why_missing(name: str, what: str) -> str | None:
-    """A sentence if that file is not there, for the node to show before anything runs."""
+def why_no_name(name: object) -> str | None:
+    """A sentence if that is no name of a file at all, as a graph that a program sends may hold."""
+    if isinstance(name, str):
+        return None
+    return f"The file is {name!r}, expected the name of a file in ComfyUI's input or output folder. Choose one."
+
+
+def why_missing(name: str | None, what: str) -> str | None:
+    """A sentence if that file is not there, for the node to show before anything runs; None is a wire, which is not
+    known yet."""
+    if name is None:
+        return None
     try:
         path = saved_path(name)
     except ValueError as error:
@@ -63,14 +76,29 @@ def why_missing(name: str, what: str) -> str | None:
     return f"There is no {what} {path.name} in {path.parent}. Choose another file, or press R to refresh the lists."
 
 
-def fingerprint(name: str) -> float:
+def fingerprint(name: str | None) -> float:
     """Changes when the file does, so that the node runs again."""
+    if why_no_name(name):
+        return 0.0
     path = saved_path(name)
     return path.stat().st_mtime if path.is_file() else 0.0
 
 
+def why_no_prefix(prefix: str | None) -> str | None:
+    """A sentence if no file can begin like that: core would write a hidden one. None is a wire, not known yet."""
+    if prefix is None or os.path.basename(os.path.normpath(prefix.strip())).strip("."):
+        return None
+    return "The file name prefix is empty. Give the beginning of the file's name, such as expportrait/person."
+
+
 def next_file(prefix: str, ending: str) -> tuple[Path, dict[str, str]]:
-    """The next numbered file of the output folder, and how core's history names it."""
+    """The next numbered file of the output folder, and how core's history names it.
+
+    Raises:
+        ValueError: the prefix is empty.
+    """
+    if wrong := why_no_prefix(prefix):
+        raise ValueError(wrong)
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
     file = f"{name}_{counter:05}_{ending}"
     return Path(folder) / file, {"filename": file, "subfolder": subfolder, "type": "output"}

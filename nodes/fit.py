@@ -47,8 +47,8 @@ class LoadHeadModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, model: str) -> bool | str:
-        if model == DEFAULT_HEAD or folder_paths.get_full_path("smplx", model):
+    def validate_inputs(cls, model: str | None = None) -> bool | str:
+        if model in (None, DEFAULT_HEAD) or (isinstance(model, str) and folder_paths.get_full_path("smplx", model)):
             return True
         return f"There is no head model {model} in models/smplx. Put the file there, or choose the default head."
 
@@ -94,17 +94,21 @@ class LoadSMPLXFit(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        return file == DEMO_PERFORMANCE or fit_files.why_no_fit(file) or True
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        if file in (None, DEMO_PERFORMANCE):  # None is a wire, which is not known yet
+            return True
+        return files.why_no_name(file) or fit_files.why_no_fit(file) or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_: object) -> str:
-        return "" if file == DEMO_PERFORMANCE else fit_files.fit_fingerprint(file)
+    def fingerprint_inputs(cls, file: str | None = None, **_: object) -> str:
+        return "" if file == DEMO_PERFORMANCE or files.why_no_name(file) else fit_files.fit_fingerprint(file)
 
     @classmethod
     def execute(cls, head_model, file: str, person: int = -1) -> io.NodeOutput:
         from ..expportrait_core.assets import PERFORMANCE
 
+        if wrong := files.why_no_name(file):
+            raise ValueError(wrong)
         path = PERFORMANCE if file == DEMO_PERFORMANCE else fit_files.fit_path(file)
         fit = core.load_fit(path, head_model, person if person >= 0 else None)
         return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
@@ -200,6 +204,10 @@ class SaveSMPLXFit(io.ComfyNode):
             outputs=[],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        return files.why_no_prefix(filename_prefix) or True
 
     @classmethod
     def execute(cls, fit: ModelFit, filename_prefix: str) -> io.NodeOutput:

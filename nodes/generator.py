@@ -8,8 +8,8 @@ import node_helpers
 from comfy_api.latest import io
 
 from .. import expportrait_core as core
-from .running import NodeProgress, stop_if_asked
-from .sockets import HeadMotion, ModelPatch, declare
+from .running import NodeProgress, given_mask, stop_if_asked
+from .sockets import HeadMotion, ModelPatch, declare, require_choice, unknown_choice
 
 BACKGROUNDS = ["fill", "keep", "transparent"]  # the core's, as what follows; a test compares them
 WINDOW, OVERLAP = 4, 1
@@ -27,7 +27,7 @@ class PhotoPreview(io.ComfyNode):
             description="Moves the photo itself as the head moves: no generator, seconds instead of minutes.",
             search_aliases=["warp", "animate photo"],
             inputs=[
-                io.Image.Input("picture", tooltip="The portrait that the head was made from."),
+                io.Image.Input("picture", tooltip="The cropped portrait that the head was made from."),
                 HeadMotion.Input("motion", tooltip="The head and what moves it."),
                 io.Mask.Input("mask", optional=True, tooltip="Where the person is; found in the picture if not given."),
                 io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the video in pixels."),
@@ -47,11 +47,38 @@ class PhotoPreview(io.ComfyNode):
 
     @classmethod
     def execute(cls, picture, motion, width: int, height: int, background: str, mask=None) -> io.NodeOutput:
-        photo = picture[motion.portrait_frame :][:1] if len(picture) > 1 else picture
+        photo, mask = _portrait_of(picture, motion, "picture"), _portrait_of(given_mask(mask), motion, "mask")
+        _require_framing(photo[..., :3], motion)
         frames, alpha = core.photo_preview(
             photo[..., :3], motion, mask, (height, width), background, progress=NodeProgress()
         )
         return io.NodeOutput(frames, alpha)
+
+
+def _portrait_of(batch, motion, what: str):
+    """The one of a clip's pictures or masks that shows the portrait; a single one is it."""
+    if batch is None or len(batch) == 1:
+        return batch
+    number = motion.portrait_frame
+    if number >= len(batch):
+        raise ValueError(
+            f"There are {len(batch)} {what}s, and the head's portrait is number {number + 1} of its clip. Give that "
+            f"{what} alone, or all of the clip."
+        )
+    return batch[number : number + 1]
+
+
+def _require_framing(photo, motion) -> None:
+    """Raise a sentence if the photo is not the one that the head was fitted to: it would move as a ghost."""
+    from ..expportrait_core.fit import require_framing
+
+    fit = motion.head.fit
+    if fit.landmarks is None:
+        return  # nothing tells where the face should be
+    try:
+        require_framing(photo, fit.frames([motion.portrait_frame]), "the picture")
+    except ValueError as error:
+        raise ValueError(f"{error} After Crop Portrait, connect its image here, not the whole photo.") from error
 
 
 class LoadDemoGenerator(io.ComfyNode):
@@ -234,6 +261,11 @@ class DiTSampler(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, sampler_name: str | None = None, scheduler: str | None = None) -> bool | str:
+        wrong = unknown_choice("sampler", sampler_name, comfy.samplers.KSampler.SAMPLERS)
+        return wrong or unknown_choice("scheduler", scheduler, comfy.samplers.KSampler.SCHEDULERS) or True
+
+    @classmethod
     def execute(
         cls, model, vae, positive, negative, picture, normals, reference_normals, seed: int, steps: int, cfg: float,
         sampler_name: str, scheduler: str, denoise: float, strength: float, window: int, overlap: int, model_patch=None,
@@ -244,6 +276,8 @@ class DiTSampler(io.ComfyNode):
         from ..expportrait_core.generator.native_host import InWindows
         from . import native
 
+        require_choice("sampler", sampler_name, comfy.samplers.KSampler.SAMPLERS)
+        require_choice("scheduler", scheduler, comfy.samplers.KSampler.SCHEDULERS)
         if not isinstance(model.model, native.DemoWan):
             raise ValueError(
                 "This sampler drives the model of Load Demo Generator. For another video model use Apply ExpPortrait, "

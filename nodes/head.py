@@ -8,12 +8,22 @@ from comfy_api.latest import io
 
 from .. import expportrait_core as core
 from . import files
-from .running import NodeProgress, frames_of, rest_device, work_device
-from .sockets import HeadModel, ModelFit, PersonalizedHead, SmplxFit, clip_input, declare
+from .running import NodeProgress, frames_of, given_mask, rest_device, work_device
+from .sockets import (
+    HeadModel,
+    ModelFit,
+    PersonalizedHead,
+    SmplxFit,
+    clip_input,
+    declare,
+    require_choice,
+    unknown_choice,
+)
 
-QUALITIES = ["draft", "standard", "fine"]
-CONVENTIONS = ["y up (OpenGL)", "y down (DirectX)"]  # the core's; a test compares them
+QUALITIES = ["draft", "standard", "fine"]  # the core's, as what follows; a test compares them
+CONVENTIONS = ["y up (OpenGL)", "y down (DirectX)"]
 HEAD_ENDING = "head.safetensors"
+NO_HEAD = "no head file yet"  # what the choice shows where there is none
 
 
 class PersonalizeHead(io.ComfyNode):
@@ -79,16 +89,24 @@ class PersonalizeHead(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, quality: str | None = None, normals_convention: str | None = None) -> bool | str:
+        wrong = unknown_choice("quality", quality, QUALITIES)
+        return wrong or unknown_choice("normals convention", normals_convention, CONVENTIONS) or True
+
+    @classmethod
     def execute(
         cls, fit: ModelFit, images, quality: str, normals_convention: str, identity_strength: float,
         wrinkle_strength: float, seed: int, normals=None, depth=None, mask=None,
     ) -> io.NodeOutput:  # fmt: skip
-        from ..expportrait_core.head import DRAFT, FINE, STANDARD, with_strength
+        from ..expportrait_core.head import QUALITIES as SETTINGS
+        from ..expportrait_core.head import with_strength
         from ..expportrait_core.render import depth_from_picture, from_convention
         from ..expportrait_core.reports import head_report, head_summary
 
+        require_choice("quality", quality, QUALITIES)
         pictures, _ = frames_of(images)
-        settings = replace({"draft": DRAFT, "standard": STANDARD, "fine": FINE}[quality], seed=seed)
+        mask = given_mask(mask)
+        settings = replace(SETTINGS[quality], seed=seed)
         if normals is not None:
             normals = from_convention(normals[..., :3], normals_convention)
         if depth is not None:
@@ -119,7 +137,7 @@ class LoadHead(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "file",
-                    options=files.saved_files(HEAD_ENDING),
+                    options=files.saved_files(HEAD_ENDING) or [NO_HEAD],
                     tooltip="A file of the input or output folder whose name ends in head.safetensors.",
                 ),
             ],
@@ -127,11 +145,13 @@ class LoadHead(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
+        if file == NO_HEAD:
+            return "There is no head file yet: make one with Save Head, then press R to refresh the lists."
         return files.why_missing(file, "head file") or True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_: object) -> float:
+    def fingerprint_inputs(cls, file: str | None = None, **_: object) -> float:
         return files.fingerprint(file)
 
     @classmethod
@@ -160,6 +180,10 @@ class SaveHead(io.ComfyNode):
             outputs=[],
             is_output_node=True,
         )
+
+    @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        return files.why_no_prefix(filename_prefix) or True
 
     @classmethod
     def execute(cls, head, filename_prefix: str) -> io.NodeOutput:

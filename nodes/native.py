@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import comfy.latent_formats
+import comfy.ldm.wan.model
 import comfy.model_base
 import comfy.model_management as management
 import comfy.model_patcher
-import comfy.model_sampling
 import comfy.patcher_extension
 import comfy.sd
 import comfy.supported_models
@@ -23,6 +24,8 @@ __all__ = ["DemoVAE", "DemoWan", "adapter_patcher", "apply_adapter", "demo_model
 
 WINDOWS, ADAPTER = "expportrait_windows", "expportrait_adapter"
 TEXT_TOKENS = 1  # the demo ignores its text
+TIMESTEPS = 1000  # at pure noise
+SMALLEST_SIGMA = 1e-6  # the velocity at 0 has no value, and none is needed there
 
 
 class DemoLatents(comfy.latent_formats.LatentFormat):
@@ -36,11 +39,16 @@ class DemoLatents(comfy.latent_formats.LatentFormat):
         self.latent_rgb_factors = [[share * (i * 3 // channels == c) for c in range(3)] for i in range(channels)]
 
 
-class X0Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
-    """The straight path of flow matching, for a network that says x0 itself."""
+class VelocityWan(comfy.ldm.wan.model.WanModel):
+    """Core's transformer, whose weights say x0, saying the velocity (x - x0) / sigma as every Wan does.
 
-    def calculate_denoised(self, sigma, model_output, model_input):
-        return model_output
+    So the MODEL keeps core's own flow sampling, and nodes that replace it (shift) work as they do on Wan.
+    """
+
+    def forward(self, x, timestep, *args, **kwargs):
+        x0 = super().forward(x, timestep, *args, **kwargs)
+        sigma = (timestep / TIMESTEPS).clamp(min=SMALLEST_SIGMA).to(x0).view(-1, 1, 1, 1, 1)
+        return (x[:, : x0.shape[1]] - x0) / sigma
 
 
 class DemoWan(comfy.model_base.WAN21):
@@ -51,12 +59,19 @@ class DemoWan(comfy.model_base.WAN21):
     """
 
     def __init__(self, model_config, demo: DemoConfig, device=None) -> None:
-        super().__init__(model_config, image_to_video=True, device=device)
-        self.model_sampling = X0Flow(model_config)
-        self.demo = demo
+        # past WAN21's own constructor, as core's other Wans: it would build another transformer
+        super(comfy.model_base.WAN21, self).__init__(
+            model_config, comfy.model_base.ModelType.FLOW, device=device, unet_model=VelocityWan
+        )
+        self.image_to_video, self.demo = True, demo
+
+    def process_timestep(self, timestep, **kwargs):
+        """What the transformer was trained with, also under a sampling node that counts from 0 to 1."""
+        return timestep * (TIMESTEPS / float(self.model_sampling.timestep(torch.ones(1))))
 
     def concat_cond(self, **kwargs):
         from ..expportrait_core.generator.demo_model import MASK_CHANNELS, PHOTO, PREVIEW
+        from ..expportrait_core.generator.generate import require_demo_size
 
         noise, given = kwargs["noise"], kwargs.get("reference_latents") or [kwargs.get("concat_latent_image")]
         if given[-1] is None:
@@ -71,8 +86,9 @@ class DemoWan(comfy.model_base.WAN21):
                 f"The picture's latent has the shape {list(picture.shape)}, the video's {list(noise.shape)}. Give one "
                 f"picture, or one for every frame, in the video's size."
             )
+        require_demo_size(height * self.demo.fold, width * self.demo.fold, self.demo)
         mode = PHOTO if picture.shape[2] == 1 else PREVIEW
-        latents = picture[:, :, :, :, :].expand(len(noise), -1, frames, -1, -1)
+        latents = picture.expand(len(noise), -1, frames, -1, -1)
         mask = latents.new_full((len(noise), MASK_CHANNELS, frames, height, width), mode)
         return torch.cat([mask, latents], dim=1)
 
@@ -114,7 +130,7 @@ class DemoVAE(comfy.sd.VAE):
         self.latent_channels, self.latent_dim = demo.latent_channels, 3
         self.downscale_ratio = self.upscale_ratio = (lambda frames: frames, demo.fold, demo.fold)
         self.downscale_index_formula = self.upscale_index_formula = (1, demo.fold, demo.fold)
-        self.memory_used_encode = self.memory_used_decode = lambda shape, dtype: 4 * 8 * _product(shape)
+        self.memory_used_encode = self.memory_used_decode = lambda shape, dtype: 4 * 8 * math.prod(shape)
 
 
 def demo_model(demo: DemoConfig, state: dict[str, torch.Tensor]) -> comfy.model_patcher.ModelPatcher:
@@ -170,10 +186,6 @@ def with_windows(model, windows: InWindows):
     model.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, WINDOWS)
     model.add_wrapper_with_key(WrappersMP.APPLY_MODEL, WINDOWS, windows)
     return model
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    return int(torch.tensor(shape).prod())
 
 
 def apply_adapter(

@@ -10,10 +10,11 @@ import comfy.utils
 import torch
 from PIL import Image
 
-__all__ = ["NodeProgress", "frames_of", "rest_device", "stop_if_asked", "work_device"]
+__all__ = ["NodeProgress", "frames_of", "given_mask", "rest_device", "stop_if_asked", "work_device"]
 
 PICTURE_SECONDS = 0.25  # between two live pictures: encoding them costs time
 PICTURE_SIDE = 512  # pixels
+NO_MASK = (64, 64)  # what Load Image gives, all zeros, for a picture without transparency
 FREE_BYTES = 4 << 30  # asked of core before work on a GPU; generous, the largest step is a few hundred MB
 
 
@@ -60,3 +61,17 @@ def frames_of(clip: Any, fps: float = 25.0) -> tuple[torch.Tensor, float]:
         parts = clip.get_components()
         clip, fps = parts.images, float(parts.frame_rate)
     return clip[..., :3], fps
+
+
+def given_mask(mask: torch.Tensor | None) -> torch.Tensor | None:
+    """The mask that was given, if any.
+
+    Raises:
+        ValueError: it is the one that Load Image gives where there is none.
+    """
+    if mask is not None and tuple(mask.shape[-2:]) == NO_MASK and not mask.any():
+        raise ValueError(
+            "The mask is the empty one of 64x64 pixels that Load Image gives for a picture without transparency. "
+            "Disconnect it, or draw one: right-click Load Image, Open in MaskEditor."
+        )
+    return mask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HeadCrop", "HeadModel", "HeadMotion", "ModelFit", "ModelPatch", "PersonalizedHead", "SmplxFit", "TransferModel",
-    "clip_input", "declare",
+    "clip_input", "declare", "require_choice", "unknown_choice",
 ]  # fmt: skip
 
 HeadModel = io.Custom("HEAD_MODEL")
@@ -42,3 +43,17 @@ def declare(**schema: Any) -> io.Schema:
     """A node's schema; what this server does not know yet (`search_aliases` on older ones) is left out."""
     known = {field.name for field in fields(io.Schema)}
     return io.Schema(**{name: value for name, value in schema.items() if name in known})
+
+
+def unknown_choice(what: str, value: object, options: Sequence[str]) -> str | None:
+    """A sentence if a choice is none of its options, which servers do not look at in nodes like ours. None is a wire,
+    whose value is not known yet."""
+    if value is None or value in options:
+        return None
+    return f"The {what} is {value!r}, expected one of {', '.join(options)}."
+
+
+def require_choice(what: str, value: object, options: Sequence[str]) -> None:
+    """Raise that sentence, when the node runs."""
+    if wrong := unknown_choice(what, value, options):
+        raise ValueError(wrong)

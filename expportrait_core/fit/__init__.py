@@ -2,7 +2,7 @@
 
 from .colour import match_colours
 from .controls import GROUPED, controls
-from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
+from .crop import crop_mask, crop_portrait, fit_in_crop, paste_back, plan_crop
 from .editing import MODES, edit_fit, most_changed, neutral_fit, scale_motion
 from .faces import FACES, choose_face, faces_in, require_face, require_framing
 from .fit_file import save_fit
@@ -18,8 +18,8 @@ from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, t
 
 __all__ = [
     "EASINGS", "FACES", "GAPS", "GROUPED", "LOOPS", "METHODS", "MODES", "FaceBox", "Preset", "choose_face",
-    "controls", "crop_portrait", "detect_faces", "detect_landmarks", "edit_fit", "face_landmarks", "faces_in",
-    "fill_gaps", "fit_in_crop", "fit_landmarks", "insert_missing_frames", "interpolate_gaps", "join_fits",
+    "controls", "crop_mask", "crop_portrait", "detect_faces", "detect_landmarks", "edit_fit", "face_landmarks",
+    "faces_in", "fill_gaps", "fit_in_crop", "fit_landmarks", "insert_missing_frames", "interpolate_gaps", "join_fits",
     "keyframe_fit", "landmark_error_percent", "largest_face", "load_fit", "load_preset", "loop_fit", "match_colours",
     "most_changed", "neutral_fit", "parse_keyframes", "paste_back", "plan_crop", "preset_names", "preset_with",
     "require_face", "require_framing", "resample_fit", "save_fit", "save_preset", "scale_motion", "segment_person",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..types import HeadCrop
+from ..types import HeadCrop, Progress, no_progress
 from .crop import cut_square
 
 BORDER = 0.12  # of the side, where the square meets the picture; our choice
@@ -18,6 +18,7 @@ def match_colours(
     crop: HeadCrop,
     source: Tensor,  # [F, H, W, 3] or [1, H, W, 3] the full pictures
     strength: float = 1.0,  # 0 changes nothing
+    progress: Progress = no_progress,
 ) -> Tensor:  # [F, S, S, 3]
     """The frames with mean and contrast of each channel drawn to the source's along the border. One change serves the
     whole clip, so that nothing flickers."""
@@ -30,8 +31,12 @@ def match_colours(
     some = torch.linspace(0, len(frames) - 1, min(len(frames), 8)).round().long()
     found = _border(frames[some].to(source))
     contrast = (wanted.std(0) / found.std(0).clamp(min=1e-3)).clamp(*CONTRAST).to(frames)
-    matched = (frames - found.mean(0).to(frames)) * contrast + wanted.mean(0).to(frames)
-    return torch.lerp(frames, matched, strength).clamp(0, 1)
+    before, after = found.mean(0).to(frames), wanted.mean(0).to(frames)
+    matched = torch.empty_like(frames)
+    for index, frame in enumerate(frames):
+        matched[index] = torch.lerp(frame, (frame - before) * contrast + after, strength).clamp(0, 1)
+        progress(index + 1, len(frames), matched[index])
+    return matched
 
 
 def _border(pictures: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..body import landmark_points, pose_vertices, with_level
 from ..body.landmarks import SCHEMES
-from ..types import HeadCrop, HeadModel, SMPLXFit
+from ..types import HeadCrop, HeadModel, Progress, SMPLXFit, no_progress
 
 FACE_SHARE = 0.55  # of the square's side that the face takes, brows' upper edge of the oval to the chin
 FACE_CENTRE = 0.57  # of the side: the face's middle lies a little low, hair is taller than a neck is long
@@ -22,6 +22,7 @@ def crop_portrait(
     size: int = 512,
     face_share: float = FACE_SHARE,
     stability: float = 1.0,
+    progress: Progress = no_progress,
 ) -> tuple[Tensor, SMPLXFit, HeadCrop]:
     """Cut a square around the head out of every frame.
 
@@ -42,7 +43,7 @@ def crop_portrait(
             f"{fit.num_frames} frames of {fit.image_size[1]}x{fit.image_size[0]}. Give the pictures that were tracked."
         )
     crop = plan_crop(fit, model, size, face_share, stability)
-    return cut_square(images, crop), fit_in_crop(fit, crop), crop
+    return cut_square(images, crop, progress), fit_in_crop(fit, crop), crop
 
 
 def plan_crop(
@@ -78,18 +79,40 @@ def fit_in_crop(fit: SMPLXFit, crop: HeadCrop) -> SMPLXFit:
 
 
 def cut_square(
-    images: Tensor,  # [F, H, W, 3] of crop.source_size
+    images: Tensor,  # [F, H, W, C] of crop.source_size
     crop: HeadCrop,
+    progress: Progress = no_progress,
 ) -> Tensor:
-    """The squares [F, size, size, 3]; what lies beyond the picture repeats its edge."""
+    """The squares [F, size, size, C]; what lies beyond the picture repeats its edge."""
     samples = max(1, round(float(crop.side.max()) / crop.size))  # several samples a pixel where the square shrinks
     steps = (torch.arange(crop.size * samples, device=images.device) + 0.5) / samples
-    cut = []
-    for image, corner, side in zip(images, crop.corner, crop.side, strict=True):
+    cut = images.new_empty(len(images), crop.size, crop.size, images.shape[3])
+    for index, (image, corner, side) in enumerate(zip(images, crop.corner, crop.side, strict=True)):
         along = steps * side / crop.size
-        cut.append(_sample(image, corner[0] + along, corner[1] + along))
-    stacked = torch.stack(cut).permute(0, 3, 1, 2)
-    return F.avg_pool2d(stacked, samples).permute(0, 2, 3, 1).clamp(0, 1)
+        fine = _sample(image, corner[0] + along, corner[1] + along)
+        cut[index] = F.avg_pool2d(fine.permute(2, 0, 1), samples).permute(1, 2, 0).clamp(0, 1)
+        progress(index + 1, len(images), cut[index])
+    return cut
+
+
+def crop_mask(
+    mask: Tensor,  # [F, H, W] or [1, H, W] 0..1 of the pictures that were cropped
+    crop: HeadCrop,  # of F frames
+) -> Tensor:  # [F, size, size]
+    """The same squares of a mask.
+
+    Raises:
+        ValueError: it has another size or another number of frames than the pictures.
+    """
+    frames = len(crop.side)
+    if mask.dim() != 3 or tuple(mask.shape[1:]) != tuple(crop.source_size) or len(mask) not in (1, frames):
+        counts = "1" if frames == 1 else f"1 or {frames}"
+        height, width = crop.source_size
+        raise ValueError(
+            f"The mask has the shape {list(mask.shape)}, expected [{counts}, {height}, {width}] like the pictures. "
+            f"Give the mask of the whole pictures."
+        )
+    return cut_square(mask.expand(frames, -1, -1)[..., None], crop)[..., 0]
 
 
 def paste_back(
@@ -98,6 +121,7 @@ def paste_back(
     source: Tensor,  # [H, W, 3] or [F, H, W, 3] the full pictures
     feather: float = 0.06,  # of the square's side that blends into the picture
     mask: Tensor | None = None,  # [F, S, S] 0..1, what of the crop is to be used
+    progress: Progress = no_progress,
 ) -> Tensor:
     """The full pictures [F, H, W, 3] with the squares put back where they were cut out.
 
@@ -119,6 +143,7 @@ def paste_back(
     for index, frame in enumerate(frames):
         square = min(index, len(crop.side) - 1)
         _paste(result[index], frame, crop, square, feather, None if mask is None else mask[index])
+        progress(index + 1, len(frames), result[index])
     return result
 
 

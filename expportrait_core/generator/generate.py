@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ..types import Progress, RenderedHead, no_progress
 from .demo_model import PHOTO, PREVIEW, DemoConfig, DemoGenerator, load_demo, resize_pictures, unfold_pixels
-from .sampling import euler, flow_sigmas
+from .sampling import SHIFT, euler, flow_sigmas
 
 STEPS = 1  # our choice: an x0 network is at its best from pure noise
 WINDOW, OVERLAP = 4, 1  # frames, our choice: the demo was trained on clips of up to four
+FAR_OFF = 2.0  # times the side that the demo was trained at; our choice
 
 
 @torch.no_grad()
@@ -24,6 +25,7 @@ def generate(
     window: int = WINDOW,  # frames per forward
     overlap: int = OVERLAP,  # frames that neighbouring windows share
     progress: Progress = no_progress,
+    shift: float = SHIFT,  # bends the steps towards noise, as ComfyUI's ModelSamplingSD3
 ) -> Tensor:  # [F, h, w, 3] in 0..1, about 64 pixels wide with the shipped demo
     """A portrait video from a picture and the normals that drive it (§ "DiT video generator").
 
@@ -63,7 +65,7 @@ def generate(
             progress(done, total, to_pictures(x0[:, :, -1:], config.fold)[0])
         return summed / weights.reshape(1, 1, -1, 1, 1)
 
-    return to_pictures(euler(predict, noise, flow_sigmas(steps)), config.fold)
+    return to_pictures(euler(predict, noise, flow_sigmas(steps, shift)), config.fold)
 
 
 def windows(frames: int, window: int, overlap: int) -> list[tuple[int, int, Tensor]]:
@@ -82,6 +84,19 @@ def demo_size(height: int, width: int, config: DemoConfig) -> tuple[int, int]:
     side, scale = config.adapter.pixel_compression, config.size / (height * width) ** 0.5
     rounded = [max(side, round(n * scale / side) * side) for n in (height, width)]
     return rounded[0], rounded[1]
+
+
+def require_demo_size(height: int, width: int, config: DemoConfig) -> None:
+    """Refuse pictures that the demo would take minutes for and make nothing of.
+
+    Errors: ValueError unless the pictures have at most FAR_OFF times the side that it was trained at, or as little.
+    """
+    good = demo_size(height, width, config)
+    if not 1 / FAR_OFF <= (height * width / (good[0] * good[1])) ** 0.5 <= FAR_OFF:
+        raise ValueError(
+            f"The video is {width}x{height} pixels, and the demo generator was trained at about {config.size}. Bring "
+            f"the picture to {good[1]}x{good[0]} first (Upscale Image), or use ExpPortrait DiT Sampler, which does."
+        )
 
 
 def _pictures_and_mode(picture: Tensor, frames: int) -> tuple[Tensor, float]:

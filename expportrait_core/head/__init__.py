@@ -7,9 +7,10 @@ head = load_head("actor.safetensors")
 
 from .io import load_head
 from .personalize import personalize
-from .settings import DRAFT, FINE, STANDARD, PersonalizeSettings
+from .settings import DRAFT, FINE, QUALITIES, STANDARD, PersonalizeSettings
 from .variants import with_portrait, with_strength
 
 __all__ = [
-    "DRAFT", "FINE", "STANDARD", "PersonalizeSettings", "load_head", "personalize", "with_portrait", "with_strength",
+    "DRAFT", "FINE", "QUALITIES", "STANDARD", "PersonalizeSettings", "load_head", "personalize", "with_portrait",
+    "with_strength",
 ]  # fmt: skip

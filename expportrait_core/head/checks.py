@@ -74,12 +74,14 @@ def _check_maps(name: str, maps: Tensor, channels: int, fit: SMPLXFit) -> None:
     height, width = fit.image_size
     expected = (fit.num_frames, height, width) + ((channels,) if channels else ())
     if tuple(maps.shape) != expected:
+        several = name.endswith("s")
         raise ValueError(
-            f"The {name} have the shape {list(maps.shape)}, expected {list(expected)}: the {fit.num_frames} frames and "
-            f"the picture size of the fit. Use the pictures that were tracked, or crop both alike."
+            f"The {name} {'have' if several else 'has'} the shape {list(maps.shape)}, expected {list(expected)}: the "
+            f"{fit.num_frames} frames and the picture size of the fit. Use the pictures that were tracked, or crop "
+            f"both alike (Crop Portrait takes a mask along)."
         )
     if not torch.isfinite(maps).all():
-        raise ValueError(f"The {name} hold NaN or infinite values. Set what is not known to 0.")
+        raise ValueError(f"There are NaN or infinite values in the {name}. Set what is not known to 0.")
 
 
 def check_in_view(

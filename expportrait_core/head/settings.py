@@ -94,3 +94,5 @@ class PersonalizeSettings:
 STANDARD = PersonalizeSettings()
 DRAFT = PersonalizeSettings(steps=100, passes=15, dense_size=192)
 FINE = PersonalizeSettings(steps=600, passes=60, dense_size=512)
+QUALITIES = {"draft": DRAFT, "standard": STANDARD, "fine": FINE}
+"""By the names that people choose them by."""

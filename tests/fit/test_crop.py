@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from expportrait_core.body import landmark_points, pose_vertices
-from expportrait_core.fit import crop_portrait, fit_in_crop, landmark_error_percent, paste_back, plan_crop, track
+from expportrait_core.fit import (
+    crop_mask,
+    crop_portrait,
+    fit_in_crop,
+    landmark_error_percent,
+    match_colours,
+    paste_back,
+    plan_crop,
+    track,
+)
 from expportrait_core.types import HeadModel, SMPLXFit
 
 
@@ -85,6 +94,42 @@ def test_mesh_lands_on_the_same_place_in_the_crop(fit: SMPLXFit, coarse_head: He
     full, small = (c.project(points)[0] for c in (fit.camera, fit_in_crop(fit, crop).camera))
     full, small = full[:, :2] / full[:, 2:], small[:, :2] / small[:, 2:]
     assert torch.allclose(small, (full - crop.corner[0]) * 256 / crop.side[0], atol=1e-3)
+
+
+def test_a_mask_is_cropped_as_the_pictures_are(astronaut: Tensor, fit: SMPLXFit) -> None:
+    whole = astronaut.repeat(2, 1, 1, 1)
+    squares, _, crop = crop_portrait(whole, fit.frames([0, 0]), size=96)
+    for mask in (whole[..., 1], whole[:1, ..., 1]):
+        assert torch.allclose(crop_mask(mask, crop), squares[..., 1], atol=1e-6)
+    for wrong in (torch.zeros(1, 64, 64), torch.zeros(3, 512, 512), torch.zeros(512, 512)):
+        with pytest.raises(ValueError, match=r"The mask has the shape \[.*expected \[1 or 2, 512, 512\]"):
+            crop_mask(wrong, crop)
+
+
+def test_every_frame_is_told_and_can_be_the_last(astronaut: Tensor, fit: SMPLXFit) -> None:
+    """Cropping, matching colours and pasting back: one call a frame with its picture, and what it raises ends them."""
+    heard: list[tuple[int, int, tuple[int, ...]]] = []
+
+    def listen(done: int, total: int, picture: Tensor) -> None:
+        heard.append((done, total, tuple(picture.shape)))
+
+    def stop(done: int, total: int, picture: Tensor) -> None:
+        raise InterruptedError
+
+    many = fit.frames([0, 0, 0])
+    whole = astronaut.repeat(3, 1, 1, 1)
+    squares, _, crop = crop_portrait(whole, many, size=64, progress=listen)
+    match_colours(squares, crop, whole, 0.5, progress=listen)
+    paste_back(squares, crop, whole, progress=listen)
+    numbers = [(n, 3) for n in (1, 2, 3)]
+    assert heard == [(*n, (side, side, 3)) for side in (64, 64, 512) for n in numbers]
+    for step in (
+        lambda: crop_portrait(whole, many, size=64, progress=stop),
+        lambda: match_colours(squares, crop, whole, 0.5, progress=stop),
+        lambda: paste_back(squares, crop, whole, progress=stop),
+    ):
+        with pytest.raises(InterruptedError):
+            step()
 
 
 def test_wrong_pictures_are_refused(astronaut: Tensor, fit: SMPLXFit) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from expportrait_core.generator.demo_model import PREVIEW
-from expportrait_core.generator.generate import demo_size, generate, windows
+from expportrait_core.generator.generate import demo_size, generate, require_demo_size, windows
 from expportrait_core.render import NORMALS_CONVENTION
 from expportrait_core.types import RenderedHead
 
@@ -47,6 +47,15 @@ def test_video_has_the_models_size_and_the_maps_length():
     assert 0 <= video.min() <= video.max() <= 1
     assert demo_size(512, 512, tiny().config) == (16, 16)
     assert demo_size(512, 256, tiny().config) == (24, 12)
+
+
+def test_sizes_far_from_the_trained_one_are_refused():
+    config = tiny().config  # of 16 pixels
+    for height, width in ((16, 16), (32, 32), (12, 24), (8, 8)):
+        require_demo_size(height, width, config)
+    for height, width in ((36, 36), (128, 128), (4, 4)):
+        with pytest.raises(ValueError, match=f"The video is {width}x{height} pixels.*to 16x16 first"):
+            require_demo_size(height, width, config)
 
 
 def test_same_seed_same_video_and_another_seed_another():
