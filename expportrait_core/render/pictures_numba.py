@@ -47,6 +47,7 @@ def draw_pictures_numba(
     limits: tuple[float, float],  # metres, pixels: nearest and farthest corners that can be drawn
     out: tuple[Tensor, Tensor, Tensor],  # [F, H, W, 3], [F, H, W], [F, H, W] float32: picture, mask, depth; written
     canvases: list[Canvas],  # one for each thread that shall draw at once
+    ids: Tensor | None = None,  # [F, s·H, s·W] int32, written: the triangle that each sample shows
 ) -> list[bool]:  # F times whether all corners could be drawn; those that could not were put at 0
     points, c, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, corners, turns, faces, *fans))
     picture, mask, depth = (room.numpy() for room in out)
@@ -54,11 +55,12 @@ def draw_pictures_numba(
 
     frames = iter(range(len(points)))  # shared: a thread that is held up by another program leaves the rest to others
 
+    def draw_one(canvas: Canvas, f: int) -> bool:
+        canvas = canvas if ids is None else canvas._replace(ids=ids[f].numpy())
+        return draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f])
+
     def draw_some(canvas: Canvas) -> list[tuple[int, bool]]:
-        return [
-            (f, draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f]))
-            for f in frames
-        ]
+        return [(f, draw_one(canvas, f)) for f in frames]
 
     threads = min(len(canvases), num_workers(), len(points))
     drawn = dict(pair for part in in_threads(draw_some, ((canvas,) for canvas in canvases[:threads])) for pair in part)

@@ -19,8 +19,9 @@ from ...types import HEAD, Camera, HeadModel
 from .matte import Matte
 from .pyramid import distance_to, smoothstep
 
-NOTHING, SKIN, LEFT_EYE, RIGHT_EYE, INSIDE = range(5)
-"""What a pixel shows of the mesh; INSIDE is everything between the lips."""
+NOTHING, SKIN, LEFT_EYE, RIGHT_EYE, INSIDE, LONE_TEETH = range(6)
+"""What a pixel shows of the mesh; INSIDE is everything between the lips. The triangles of teeth in a mouth that has no
+walls are LONE_TEETH; their pixels are INSIDE like the hole around them."""
 KIND_OF_PART = {
     regions.LEFT_EYEBALL: LEFT_EYE, regions.RIGHT_EYEBALL: RIGHT_EYE, regions.MOUTH: INSIDE,
     regions.UPPER_TEETH: INSIDE, regions.LOWER_TEETH: INSIDE, regions.TONGUE: INSIDE,
@@ -83,6 +84,8 @@ def kinds_of_parts() -> Tensor:
 def triangle_kinds(model: HeadModel) -> Tensor:
     """[Ts] uint8 kind of every fine triangle; between two parts the inner one."""
     coarse = kinds_of_parts()[model.parts[model.faces].amax(1)]
+    if not (model.parts == regions.MOUTH).any():
+        coarse[coarse == INSIDE] = LONE_TEETH
     return coarse[torch.arange(len(model.fine_faces)) % len(coarse)]
 
 
@@ -101,6 +104,7 @@ def kinds_seen(ids: Tensor, kinds: Tensor) -> np.ndarray:
             left, top, w, h = boxes[number, :4]
             if left > 0 and top > 0 and left + w < width and top + h < height:
                 seen[label == number] = INSIDE
+        seen[seen == LONE_TEETH] = INSIDE
     return seen
 
 
