@@ -16,6 +16,7 @@ from .demo import ASSETS, PERFORMANCE, PHOTO, telling_moments
 from .fit import load_fit
 from .generator.demo import resize_pictures
 from .media import read_picture, write_clip, write_picture
+from .render import depth_picture, region_picture, render_normals
 
 CLIP = ASSETS / "demo_clip.mp4"
 WORKFLOWS = Path(__file__).parent.parent / "workflows"
@@ -33,6 +34,9 @@ def build() -> None:
     photo, moved, normals = made.portrait.pictures[0], made.preview[moment], made.maps.normals[moment]
     write_picture(WORKFLOWS / "portrait_from_photo.jpg", side_by_side(photo, normals, moved))
     write_picture(WORKFLOWS / "portrait_from_clip.jpg", side_by_side(photo, moved, normals))
+    maps = render_normals(made.motion.frames(moment, moment + 1), SIZE, regions=True)
+    others = depth_picture(maps.depth)[0], region_picture(maps.regions)[0]
+    write_picture(WORKFLOWS / "normals_only.jpg", side_by_side(maps.normals[0], *others))
 
 
 def side_by_side(*pictures: torch.Tensor) -> torch.Tensor:

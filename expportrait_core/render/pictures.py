@@ -82,11 +82,7 @@ class PictureDrawer:
             )
         numba = choose_backend(vertices.device, self.backend) == "numba"
         if numba and vertices.dtype == torch.float32 and len(vertices):
-            # the triangle numbers of all frames at once would take more memory than their pictures
-            step = len(vertices) if self.layout is None else num_workers()
-            for start in range(0, len(vertices), step):
-                some = slice(start, start + step)
-                self._draw_compiled(vertices[some], camera[some], into[some], None if turns is None else turns[some])
+            self._draw_compiled(vertices, camera, into, turns)
         else:
             self._draw_plainly(vertices, camera, into, turns)
         return into
@@ -98,19 +94,13 @@ class PictureDrawer:
         if len(self.canvases) < threads or self.picture_size != (height, width):
             self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
             self.picture_size = height, width
-        ids = None
-        if self.layout is not None:
-            ids = self.faces.new_empty(
-                len(vertices), height * self.supersampling, width * self.supersampling, dtype=torch.int32
-            )
         drawable = draw_pictures_numba(
             vertices, corners, turns_of(camera) if turns is None else turns, self.small_faces, self.topology.fans,
-            (NEAR, FAR_OFF_PICTURE), (into.normals, into.mask, into.depth), self.canvases, ids,
+            (NEAR, FAR_OFF_PICTURE), (into.normals, into.mask, into.depth), self.canvases,
+            None if self.layout is None else (self.layout, into.regions),
         )  # fmt: skip
         if not all(drawable):  # corners that no triangle uses may be anything, and have drawn nothing
             refuse_undrawable(corners, self.faces)
-        if self.layout is not None:
-            into.regions.copy_(most_seen(self.layout.seen(ids, corners), self.supersampling))
 
     def _draw_plainly(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         # Drawing several frames at once is no faster, and takes their memory at once.

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..body import regions as parts
 from ..body.upsampling import upsample
 from ..types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel
+from .regions_numba import UNSURE
 
 REGIONS = {
     "background": (0, 0, 0), "face": (255, 192, 128), "scalp": (128, 64, 0), "neck": (192, 128, 255),
@@ -36,12 +37,13 @@ OF_PART = {
     parts.LIPS: "lips", parts.EARS: "ears", parts.MOUTH: "mouth interior", parts.LEFT_EYEBALL: "eyes",
     parts.RIGHT_EYEBALL: "eyes", parts.UPPER_TEETH: "teeth", parts.LOWER_TEETH: "teeth", parts.TONGUE: "tongue",
 }  # fmt: skip
-UNSURE = 255  # triangles in which several regions meet
 # our choices; lengths in the distance between the eyes' centres, up and forward from their middle
 HAIRLINE = ((-1.2, -1.15), (-0.3, -1.15), (0.5, -0.85), (1.0, -0.35), (1.35, 0.45))
 HAIRLINE_WIDTH = 0.4  # over which face gives way to scalp
 SOFT = 0.006  # metres along the surface over which shares are averaged
 IRIS, PUPIL = 0.50, 0.18  # sines of their angles: 5.9 and 2.1 mm on a ball of 11.8
+RINGS = tuple((number, (1 - sine**2) ** 0.5) for number, sine in ((IRISES, IRIS), (PUPILS, PUPIL)))
+"""Regions of the eye with the cosines of their angles, from the outer one to the inner one."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class RegionLayout:
         region = (self.share[triangle] * weights).sum(1).argmax(1)
         direction = (self.eye[triangle] * weights).sum(1)
         forward = torch.nn.functional.normalize(direction, dim=1)[:, 2]
-        for name, sine in ((IRISES, IRIS), (PUPILS, PUPIL)):
-            region[(region != 0) & (forward > (1 - sine**2) ** 0.5)] = name
+        for number, cosine in RINGS:
+            region[forward > cosine] = number
         found[frame, row, column] = region.to(torch.uint8)
         return found
 

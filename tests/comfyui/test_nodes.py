@@ -17,7 +17,7 @@ from expportrait_core.fit import FACES, GAPS, load_fit, save_fit
 from expportrait_core.generator.preview.animate import BACKGROUNDS
 from expportrait_core.head import load_head
 from expportrait_core.media import read_picture, write_picture
-from expportrait_core.render import CONVENTIONS, SPACES
+from expportrait_core.render import CONVENTIONS, DETAILS, REGIONS, SPACES
 from expportrait_core.transfer.motion import CHOICES
 
 HERE = Path(__file__).parent
@@ -81,6 +81,7 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
 @pytest.mark.parametrize(("node", "widget", "choices"), [
     ("ExpPortraitTrackHead", "face", FACES), ("ExpPortraitTrackHead", "missing_frames", GAPS),
     ("ExpPortraitPersonalizeHead", "normals_convention", CONVENTIONS), ("ExpPortraitRenderNormals", "space", SPACES),
+    ("ExpPortraitRenderNormals", "region_map", DETAILS),
     ("ExpPortraitTransferExpression", "head_pose", CHOICES["head_pose"]),
     ("ExpPortraitTransferExpression", "camera", CHOICES["camera"]),
     ("ExpPortraitTransferExpression", "expression", CHOICES["expression"]),
@@ -89,6 +90,18 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
 def test_choices_are_the_cores(nodes, node: str, widget: str, choices) -> None:
     """The nodes repeat the core's lists, so that the server starts without importing it."""
     assert inputs_of(nodes[node])[widget][1]["options"] == list(choices)
+
+
+def test_render_normals_states_its_conventions_and_gives_cores_types(nodes) -> None:
+    node = nodes["ExpPortraitRenderNormals"]
+    assert set(node["output"]) == {"IMAGE", "MASK"}
+    assert node["output_name"] == ["normals", "mask", "depth", "reference normals", "regions"]
+    help_page = (ROOT / "web" / "docs" / "ExpPortraitRenderNormals.md").read_text("utf-8").replace("`", "")
+    for convention in SPACES.values():
+        axes = convention.split(", ", 1)[1].split(";")[0]
+        assert axes in node["description"] and axes in help_page
+    for number, (name, colour) in enumerate(REGIONS.items()):
+        assert f"| {number} | {name} | {', '.join(map(str, colour))} |" in help_page
 
 
 def test_importing_the_pack_is_quick_and_light(install) -> None:
