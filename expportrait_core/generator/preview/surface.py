@@ -221,12 +221,6 @@ def fine_vertex_parts(model: HeadModel) -> Tensor:
     return torch.where(there, model.parts[corners], len(regions.PARTS)).amin(1)
 
 
-def seen_in_photo(column: np.ndarray, row: np.ndarray, depth: np.ndarray, surface: np.ndarray) -> np.ndarray:
-    """0..1 whether points [h, w], at places counted from pixel centres, lie on the photo's surface or behind it."""
-    front = cv2.remap(surface, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return smoothstep(depth - front, SEEN_DEPTH[1], SEEN_DEPTH[0])
-
-
 def beside(hole: np.ndarray, width: float) -> np.ndarray:
     """[H, W] 1 in a hole and around it, falling to 0 at `width` (a share of the picture's side)."""
     width = max(width * min(hole.shape), 1.5)
