@@ -346,14 +346,13 @@ def test_chunks_and_runs_agree(portrait) -> None:
 def test_frames_drawn_at_once_are_the_same_frames(portrait) -> None:
     """Also where the caller is in torch's inference mode, as ComfyUI's nodes are, which threads do not inherit."""
     picture, head = portrait
-    motion = motion_of(head, {}, {"yaw": 8, "jaw": 0.2}, {"gaze": 10}, {"pitch": 5})
-    alone = photo_preview(picture, motion, size=128)
+    changes = {}, {"yaw": 8, "jaw": 0.2}, {"gaze": 10}, {"pitch": 5}
+    alone = photo_preview(picture, motion_of(head, *changes), size=128)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         with torch.inference_mode():
-            both = photo_preview(picture.clone(), motion_of(head, {}, {"yaw": 8, "jaw": 0.2}, {"gaze": 10}, {"pitch": 5}),
-                                 size=128)  # fmt: skip
+            both = photo_preview(picture.clone(), motion_of(head, *changes), size=128)
     finally:
         torch.set_num_threads(before)
     for ours, theirs in zip(both, alone, strict=True):
