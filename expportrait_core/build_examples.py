@@ -18,6 +18,7 @@ from .fit import edit_fit, keyframe_fit, load_fit, load_preset, neutral_fit, par
 from .generator import photo_preview
 from .generator.demo_model import resize_pictures
 from .media import read_picture, write_clip, write_picture
+from .render import depth_picture, region_picture, render_normals
 from .shaded import shaded_heads
 from .transfer import Gains, transfer
 from .types import HeadModel, PersonalizedHead
@@ -42,6 +43,9 @@ def build() -> None:
     write_picture(WORKFLOWS / "portrait_from_clip.jpg", side_by_side(photo, moved, normals))
     write_picture(WORKFLOWS / "portrait_from_keyframes.jpg", acting(made.portrait.head, photo, model))
     write_picture(SHEET, preset_sheet(model))
+    maps = render_normals(made.motion.frames(moment, moment + 1), SIZE, regions=True)
+    others = depth_picture(maps.depth)[0], region_picture(maps.regions)[0]
+    write_picture(WORKFLOWS / "normals_only.jpg", side_by_side(maps.normals[0], *others))
 
 
 def acting(head: PersonalizedHead, photo: torch.Tensor, model: HeadModel) -> torch.Tensor:

@@ -68,6 +68,19 @@ class Camera(Portable):
         scale = torch.tensor([width / self.image_size[1], height / self.image_size[0], 1.0])
         return self.replace(intrinsics=self.intrinsics * scale.to(self.intrinsics)[:, None], image_size=(height, width))
 
+    def cropped(
+        self,
+        left: float | Tensor,  # pixels of the picture, of all frames or [F]; below 0 beyond its edge
+        top: float | Tensor,
+        height: int,  # pixels of the part
+        width: int,
+    ) -> Camera:
+        """The same view, of a part of the picture alone: its pixel (0, 0) is the picture's (left, top)."""
+        intrinsics = self.intrinsics.clone()
+        for axis, shift in enumerate((left, top)):
+            intrinsics[:, axis] -= torch.as_tensor(shift).to(intrinsics).reshape(-1, 1) * intrinsics[:, 2]
+        return self.replace(intrinsics=intrinsics, image_size=(height, width))
+
     def project(
         self,
         points: Tensor,  # [F, N, 3] world, metres
@@ -243,7 +256,7 @@ class HeadModel(Portable):
     facial_weight: Tensor  # [V] 0..1, where expressions deform the skin
     upsampling: Upsampling
     landmarks: dict[str, LandmarkEmbedding] = field(repr=False)
-    source_vertices: Tensor = field(repr=False)  # [V] vertex numbers in the file, before the crop
+    source_vertices: Tensor = field(repr=False)  # [V] numbers in the file, before the crop; -1 of added teeth
     expression_names: tuple[str, ...] = field(repr=False)  # E names; "" for an unused column
     expression_space: str = "arkit"
     model_id: str = "default-head"
@@ -432,6 +445,7 @@ class RenderedHead(Portable):
     depth: Tensor  # [F, H, W] metres along the optical axis, 0 where there is no head
     convention: str  # how the normals are encoded; the generator's file must agree
     fps: float = 25.0
+    regions: Tensor | None = None  # [F, H, W] uint8 numbers of render.REGIONS; None where they were not asked for
 
     format: ClassVar[str] = "expportrait.maps"
 
@@ -441,6 +455,8 @@ class RenderedHead(Portable):
         require_shape(self, "reference_normals", self.reference_normals, 1, height, width, 3)
         require_shape(self, "mask", self.mask, frames, height, width)
         require_shape(self, "depth", self.depth, frames, height, width)
+        if self.regions is not None:
+            require_shape(self, "regions", self.regions, frames, height, width)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from .. import expportrait_core as core
 from .running import NodeProgress, rest_device, work_device
 from .sockets import HeadMotion, declare
 
-SPACES = ["camera", "object"]  # the core's; a test compares them
+SPACES = ["camera", "object"]  # the core's; a test compares them, and the conventions that the description states
+DETAILS = ["fine", "coarse"]
 
 
 class RenderNormals(io.ComfyNode):
@@ -20,8 +21,11 @@ class RenderNormals(io.ComfyNode):
             node_id="ExpPortraitRenderNormals",
             display_name="Render Normals",
             category="ExpPortrait/render",
-            description="Draws the moving head as normal maps, and the portrait's own pose as the reference.",
-            search_aliases=["normal map", "depth", "pose video"],
+            description="Draws the moving head as normal maps, and the portrait's own pose as the reference. Normals "
+            "are in camera space, +x right, +y up, +z towards the viewer; n*0.5+0.5; background 0,0,0 (the object "
+            "space is head space, +x to the head's left, +y up, +z out of the face). Depth is bright where it is "
+            "near, on one scale for the whole clip. Regions have one colour each and are never blended.",
+            search_aliases=["normal map", "depth", "pose video", "segmentation", "region map"],
             inputs=[
                 HeadMotion.Input("motion", tooltip="The head and what moves it."),
                 io.Int.Input(
@@ -44,20 +48,34 @@ class RenderNormals(io.ComfyNode):
                     max=4,
                     tooltip="Samples along each side of a pixel: more make smoother edges and take longer.",
                 ),
+                io.Combo.Input(
+                    "region_map",
+                    options=DETAILS,
+                    default="fine",
+                    optional=True,
+                    tooltip="Whether irises, pupils, lips, ears, teeth and tongue have colours of their own, or count "
+                    "to face, eyes and the inside of the mouth.",
+                ),
             ],
             outputs=[
                 io.Image.Output("normals", display_name="normals"),
                 io.Mask.Output("mask", display_name="mask"),
                 io.Image.Output("depth", display_name="depth"),
                 io.Image.Output("reference_normals", display_name="reference normals"),
+                io.Image.Output("regions", display_name="regions"),
             ],
         )
 
     @classmethod
-    def execute(cls, motion, width: int, height: int, space: str, supersampling: int) -> io.NodeOutput:
-        from ..expportrait_core.render import depth_picture
+    def execute(
+        cls, motion, width: int, height: int, space: str, supersampling: int, region_map: str = DETAILS[0]
+    ) -> io.NodeOutput:
+        from ..expportrait_core.render import depth_picture, region_picture
 
         maps = core.render_normals(
-            motion.to(work_device()), (height, width), supersampling, space=space, progress=NodeProgress()
+            motion.to(work_device()), (height, width), supersampling, space=space, regions=True, progress=NodeProgress()
         ).to(rest_device())
-        return io.NodeOutput(maps.normals, maps.mask, depth_picture(maps.depth), maps.reference_normals)
+        return io.NodeOutput(
+            maps.normals, maps.mask, depth_picture(maps.depth), maps.reference_normals,
+            region_picture(maps.regions, region_map),
+        )  # fmt: skip

@@ -16,6 +16,7 @@ from ..portable import open_npz
 from ..types import NECK, NUM_JOINTS, HeadModel, LandmarkEmbedding, Upsampling
 from . import regions
 from .flame import in_smplx_layout, is_flame
+from .teeth import with_teeth
 from .unpickle import read_pickle
 from .upsampling import build_upsampling
 
@@ -29,13 +30,14 @@ BELOW_NECK, BESIDE_NECK = 0.14, 0.24  # metres of the head-and-shoulders crop ar
 
 
 @functools.lru_cache(maxsize=4)
-def load_head_model(source: str | Path = "default", level: int = 1) -> HeadModel:
+def load_head_model(source: str | Path = "default", level: int = 1, teeth: bool = True) -> HeadModel:
     """The head and shoulders of a body model, upsampled.
 
     Args:
         source: "default" for the CC0 head of this package, or the path of a SMPL-X or FLAME `.npz` or `.pkl` file as
             its authors ship it.
         level: 0 coarse; 1 for speed (facial edges of about 2 mm); 2 where wrinkles are shown (1 mm).
+        teeth: give a model that has none the teeth of the default head, see `body.teeth`.
 
     Raises:
         ValueError: the file is missing, is no SMPL-X or FLAME file, or its arrays do not fit together.
@@ -51,7 +53,7 @@ def load_head_model(source: str | Path = "default", level: int = 1) -> HeadModel
         from .smplx_reference import check_posing  # its licence is not ours: only where a real SMPL-X file is in play
 
         check_posing(path.name, arrays, model)
-    return model
+    return with_teeth(model, load_head_model("default", 0)) if teeth else model
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

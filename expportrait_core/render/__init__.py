@@ -1,12 +1,15 @@
 """Drawing meshes: who is seen where, what is seen there, and the normal maps that the generator takes.
 
 `visible_triangles` finds triangles, `interpolate` brings vertex attributes to their pixels differentiably,
-`render_mesh` draws a mesh with gradients, `PictureDrawer` without, `render_normals` a whole motion.
+`render_mesh` draws a mesh with gradients, `PictureDrawer` without, `render_normals` a whole motion. `cameras` holds
+those that no tracker gave, `looking` what is drawn for people alone.
 """
 
 from .backend import Backend, choose_backend
-from .depth import depth_from_picture, depth_picture
+from .cameras import orbit, weak_perspective
+from .depth import depth_from_picture, depth_picture, depth_span
 from .interpolate import interpolate, interpolate_reference
+from .looking import draw_landmarks, edge_distance, facing, shaded, wireframe, wires
 from .mesh import MeshMaps, render_mesh
 from .normals import (
     CONVENTIONS,
@@ -19,12 +22,15 @@ from .normals import (
     vertex_normals,
 )
 from .pictures import NormalPictures, PictureDrawer
+from .regions import DETAILS, REGIONS, RegionLayout, region_picture
 from .render import SPACES, render_normals, stream_normals
 from .visibility import visible_triangles
 
 __all__ = [
-    "CONVENTIONS", "NORMALS_CONVENTION", "OBJECT_CONVENTION", "SPACES", "Backend", "MeshMaps", "MeshTopology",
-    "NormalPictures", "PictureDrawer", "choose_backend", "decode_normals", "depth_from_picture", "depth_picture",
-    "encode_normals", "from_convention", "interpolate", "interpolate_reference", "render_mesh", "render_normals",
-    "stream_normals", "vertex_normals", "visible_triangles",
+    "CONVENTIONS", "DETAILS", "NORMALS_CONVENTION", "OBJECT_CONVENTION", "REGIONS", "SPACES", "Backend", "MeshMaps",
+    "MeshTopology", "NormalPictures", "PictureDrawer", "RegionLayout", "choose_backend", "decode_normals",
+    "depth_from_picture", "depth_picture", "depth_span", "draw_landmarks", "edge_distance", "encode_normals",
+    "facing", "from_convention", "interpolate", "interpolate_reference", "orbit", "region_picture", "render_mesh",
+    "render_normals", "shaded", "stream_normals", "vertex_normals", "visible_triangles", "weak_perspective",
+    "wireframe", "wires",
 ]  # fmt: skip

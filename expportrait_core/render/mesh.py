@@ -54,8 +54,8 @@ def render_mesh(
     normals = _to_camera(vertex_normals(vertices, faces, topology, backend), camera)
     depth = corners[..., 2:]
     samples = interpolate(corners, torch.cat([normals, depth], -1), faces, ids, backend)
-    samples = _box_filter(samples, supersampling)
-    mask = _box_filter((ids >= 0).to(samples.dtype)[..., None], supersampling)[..., 0]
+    samples = box_filter(samples, supersampling)
+    mask = box_filter((ids >= 0).to(samples.dtype)[..., None], supersampling)[..., 0]
     depth = samples[..., 3] / torch.where(mask > 0, mask, 1)  # the background counts as 0 in the sum
     return MeshMaps(unit(samples[..., :3], NO_DIRECTION, backend), depth, mask, ids)
 
@@ -73,7 +73,7 @@ def turns_of(camera: Camera) -> Tensor:  # [F, 3, 3]
     return rotation * rotation.new_tensor([1, -1, -1])[:, None]
 
 
-def _box_filter(
+def box_filter(
     samples: Tensor,  # [F, s·H, s·W, C]
     size: int,
 ) -> Tensor:  # [F, H, W, C]

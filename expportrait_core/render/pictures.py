@@ -12,6 +12,7 @@ from .backend import Backend, choose_backend
 from .mesh import render_mesh, turns_of
 from .normals import MeshTopology, encode_normals
 from .pictures_numba import Canvas, draw_pictures_numba
+from .regions import RegionLayout, most_seen
 from .visibility import FAR_OFF_PICTURE, NEAR, refuse_undrawable
 from .workers import num_workers
 
@@ -23,16 +24,19 @@ class NormalPictures:
     normals: Tensor  # [F, H, W, 3] in 0..1, in NORMALS_CONVENTION
     mask: Tensor  # [F, H, W] coverage 0..1
     depth: Tensor  # [F, H, W] metres, 0 in the background
+    regions: Tensor | None = None  # [F, H, W] uint8, see `regions`; None where nobody asked
 
     @staticmethod
-    def empty(frames: int, height: int, width: int, like: Tensor) -> NormalPictures:
+    def empty(frames: int, height: int, width: int, like: Tensor, regions: bool = False) -> NormalPictures:
         """Room for F pictures, with the dtype and on the device of `like`."""
         shape = (frames, height, width)
-        return NormalPictures(like.new_empty(*shape, 3), like.new_empty(shape), like.new_empty(shape))
+        numbers = like.new_empty(shape, dtype=torch.uint8) if regions else None
+        return NormalPictures(like.new_empty(*shape, 3), like.new_empty(shape), like.new_empty(shape), numbers)
 
     def __getitem__(self, frames: slice) -> NormalPictures:
         """Some of the frames; writing into them is writing here."""
-        return NormalPictures(*(getattr(self, f.name)[frames] for f in fields(self)))
+        values = (getattr(self, f.name) for f in fields(self))
+        return NormalPictures(*(None if value is None else value[frames] for value in values))
 
 
 class PictureDrawer:
@@ -44,10 +48,11 @@ class PictureDrawer:
         num_vertices: int,
         supersampling: int = 1,  # samples along each side of a pixel, averaged
         backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
+        layout: RegionLayout | None = None,  # of the same mesh, to fill in the regions as well
     ) -> None:
         if supersampling < 1:
             raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along a pixel's side.")
-        self.faces, self.supersampling, self.backend = faces, supersampling, backend
+        self.faces, self.supersampling, self.backend, self.layout = faces, supersampling, backend, layout
         self.topology = MeshTopology.of(faces, num_vertices)
         self.small_faces = faces.int()
         self.canvases: list[Canvas] = []
@@ -68,7 +73,7 @@ class PictureDrawer:
         """
         height, width = camera.image_size
         if into is None:
-            into = NormalPictures.empty(len(vertices), height, width, vertices)
+            into = NormalPictures.empty(len(vertices), height, width, vertices, self.layout is not None)
         expected = (len(camera), self.topology.num_vertices, 3)
         if vertices.shape != expected or into.normals.shape != (len(camera), height, width, 3):
             raise ValueError(
@@ -84,7 +89,7 @@ class PictureDrawer:
 
     def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         height, width = camera.image_size
-        corners = camera.resized(height * self.supersampling, width * self.supersampling).project(vertices)
+        corners = self._corners(vertices, camera)
         threads = min(len(vertices), num_workers())
         if len(self.canvases) < threads or self.picture_size != (height, width):
             self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
@@ -92,6 +97,7 @@ class PictureDrawer:
         drawable = draw_pictures_numba(
             vertices, corners, turns_of(camera) if turns is None else turns, self.small_faces, self.topology.fans,
             (NEAR, FAR_OFF_PICTURE), (into.normals, into.mask, into.depth), self.canvases,
+            None if self.layout is None else (self.layout, into.regions),
         )  # fmt: skip
         if not all(drawable):  # corners that no triangle uses may be anything, and have drawn nothing
             refuse_undrawable(corners, self.faces)
@@ -100,11 +106,17 @@ class PictureDrawer:
         # Drawing several frames at once is no faster, and takes their memory at once.
         for i in range(len(vertices)):
             one = slice(i, i + 1)
-            maps = render_mesh(
-                vertices[one], self.faces, camera[one], self.supersampling, self.topology, self.backend
-            )
+            maps = render_mesh(vertices[one], self.faces, camera[one], self.supersampling, self.topology, self.backend)
             seen = maps.normals
             if turns is not None:
                 seen = seen @ (turns_of(camera[one]) @ turns[one].transpose(1, 2))[:, None]
             into.normals[i], into.mask[i] = encode_normals(seen, maps.mask)[0], maps.mask[0]
             into.depth[i] = maps.depth[0]
+            if self.layout is not None:
+                shown = self.layout.seen(maps.ids, self._corners(vertices[one], camera[one]))
+                into.regions[i] = most_seen(shown, self.supersampling)[0]
+
+    def _corners(self, vertices: Tensor, camera: Camera) -> Tensor:
+        """[F, V, 3] homogeneous pixel corners of the samples."""
+        height, width = (side * self.supersampling for side in camera.image_size)
+        return camera.resized(height, width).project(vertices)

@@ -12,6 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from .kernels import draw_picture
+from .regions import RINGS, RegionLayout
+from .regions_numba import label_pixels
 from .workers import in_threads, num_workers
 
 
@@ -47,6 +49,7 @@ def draw_pictures_numba(
     limits: tuple[float, float],  # metres, pixels: nearest and farthest corners that can be drawn
     out: tuple[Tensor, Tensor, Tensor],  # [F, H, W, 3], [F, H, W], [F, H, W] float32: picture, mask, depth; written
     canvases: list[Canvas],  # one for each thread that shall draw at once
+    labels: tuple[RegionLayout, Tensor] | None = None,  # and [F, H, W] uint8 that its regions are written to
 ) -> list[bool]:  # F times whether all corners could be drawn; those that could not were put at 0
     points, c, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, corners, turns, faces, *fans))
     picture, mask, depth = (room.numpy() for room in out)
@@ -54,11 +57,19 @@ def draw_pictures_numba(
 
     frames = iter(range(len(points)))  # shared: a thread that is held up by another program leaves the rest to others
 
+    if labels is not None:
+        layout, regions = labels[0], labels[1].numpy()
+        fields = [v.contiguous().numpy() for v in (layout.alone, layout.share, layout.eye)]
+        rings = np.array(RINGS, np.float32)
+
+    def draw_one(canvas: Canvas, f: int) -> bool:
+        drawn = draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f])
+        if labels is not None:
+            label_pixels(canvas.ids, c[f], mesh[0], *fields, rings, regions[f])
+        return drawn
+
     def draw_some(canvas: Canvas) -> list[tuple[int, bool]]:
-        return [
-            (f, draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f]))
-            for f in frames
-        ]
+        return [(f, draw_one(canvas, f)) for f in frames]
 
     threads = min(len(canvases), num_workers(), len(points))
     drawn = dict(pair for part in in_threads(draw_some, ((canvas,) for canvas in canvases[:threads])) for pair in part)

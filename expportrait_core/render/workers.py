@@ -1,10 +1,12 @@
-"""Calls of compiled kernels, spread over threads. As many as torch uses, so that one setting governs both."""
+"""Work spread over threads: calls of compiled kernels, and frames that are drawn at once. As many threads as torch
+uses, so that one setting governs both."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -23,6 +25,34 @@ def in_threads(
     if num_workers() == 1 or len(jobs) <= 1:
         return [kernel(*job) for job in jobs]
     return list(_pool(num_workers(), os.getpid()).map(lambda job: kernel(*job), jobs))
+
+
+def in_order(
+    function: Callable,  # spends its time in libraries that let go of Python's lock
+    jobs: Iterable[tuple],  # arguments of one call each; taken one by one, in the caller's thread
+) -> Iterator:
+    """What `function` returns for each job, in their order, worked on in threads of their own. As many jobs as there
+    are threads are worked on ahead and no more, so that long clips take no more memory than short ones.
+
+    Until the last job is done, torch and our kernels have one thread in each of them: threads that start threads only
+    wait for each other, and torch's wait at full speed.
+    """
+    workers = num_workers()
+    if workers == 1:
+        yield from (function(*job) for job in jobs)
+        return
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers, thread_name_prefix="frames") as pool:
+            ahead: deque = deque()
+            for job in jobs:
+                ahead.append(pool.submit(function, *job))
+                if len(ahead) > workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+    finally:
+        torch.set_num_threads(workers)
 
 
 @functools.lru_cache(maxsize=2)

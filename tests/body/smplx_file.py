@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from expportrait_core.body import regions
 from expportrait_core.body.joints import JOINT_PARENTS
+from expportrait_core.body.model import DEFAULT_HEAD
 
 VERTICES, JOINTS = 10_475, 55
 
@@ -46,3 +48,23 @@ def write_random_smplx(path: Path, seed: int = 0) -> Path:
         lmk_bary_coords=rng.dirichlet(np.ones(3), 51).astype(np.float32),
     )  # fmt: skip
     return path
+
+
+def write_bare_head(path: Path) -> tuple[Path, np.ndarray]:
+    """Write the default head as a SMPL-X file would hold it: without teeth, without names of parts, with the 51 inner
+    iBUG points alone. Returns the path, and the numbers of the teeth's vertices in the default head."""
+    with np.load(DEFAULT_HEAD, allow_pickle=False) as file:
+        arrays = dict(file)
+    teeth = np.isin(arrays.pop("parts"), (regions.UPPER_TEETH, regions.LOWER_TEETH))
+    number, faces = np.cumsum(~teeth) - 1, arrays["f"].astype(np.int64)
+    kept = ~teeth[faces].any(axis=1)
+    plain = {key: value for key, value in arrays.items() if not key.startswith(("landmark_", "expression_"))}
+    for key in ("v_template", "shapedirs", "posedirs", "weights"):
+        plain[key] = arrays[key][~teeth]
+    plain["J_regressor"] = arrays["J_regressor"][:, ~teeth]
+    plain["f"] = number[faces[kept]].astype(np.uint32)
+    plain["lmk_faces_idx"] = np.cumsum(kept)[arrays["lmk_faces_idx"]] - 1
+    for key in ("model_id", "licence"):
+        del plain[key]
+    np.savez(path, **plain)
+    return path, np.flatnonzero(teeth)

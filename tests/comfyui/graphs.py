@@ -35,6 +35,7 @@ def walk(size: int = 128) -> dict:
         ),
         "normals": node(
             "ExpPortraitRenderNormals", motion=["motion", 0], width=size, height=size, space="camera", supersampling=1,
+            region_map="coarse",
         ),
         "preview": node(
             "ExpPortraitPhotoPreview", picture=["crop", 0], motion=["motion", 0], width=size, height=size,
@@ -58,6 +59,7 @@ def walk(size: int = 128) -> dict:
         "read_report": node("PreviewAny", source=["head", 3]),
         "see_normals": node("PreviewImage", images=["normals", 0]),
         "see_depth": node("PreviewImage", images=["normals", 2]),
+        "see_regions": node("PreviewImage", images=["normals", 4]),
         "see_reference": node("PreviewImage", images=["normals", 3]),
         "see_video": node("PreviewImage", images=["video", 0]),
         "see_pasted": node("PreviewImage", images=["paste", 0]),

@@ -20,7 +20,7 @@ from expportrait_core.generator.generate import OVERLAP, WINDOW
 from expportrait_core.generator.preview.animate import BACKGROUNDS
 from expportrait_core.head import QUALITIES, load_head
 from expportrait_core.media import read_picture, write_picture
-from expportrait_core.render import CONVENTIONS, SPACES
+from expportrait_core.render import CONVENTIONS, DETAILS, REGIONS, SPACES
 from expportrait_core.transfer.motion import CHOICES
 
 HERE = Path(__file__).parent
@@ -86,6 +86,7 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
     ("ExpPortraitTrackHead", "face", FACES), ("ExpPortraitTrackHead", "missing_frames", GAPS),
     ("ExpPortraitPersonalizeHead", "quality", QUALITIES),
     ("ExpPortraitPersonalizeHead", "normals_convention", CONVENTIONS), ("ExpPortraitRenderNormals", "space", SPACES),
+    ("ExpPortraitRenderNormals", "region_map", DETAILS),
     ("ExpPortraitTransferExpression", "head_pose", CHOICES["head_pose"]),
     ("ExpPortraitTransferExpression", "camera", CHOICES["camera"]),
     ("ExpPortraitTransferExpression", "expression", CHOICES["expression"]),
@@ -108,6 +109,18 @@ def test_landmarks_beside_a_flame_model_are_no_head_models(comfyui) -> None:
 def test_windows_are_the_cores(nodes) -> None:
     widgets = inputs_of(nodes["ExpPortraitDiTSampler"])
     assert (widgets["window"][1]["default"], widgets["overlap"][1]["default"]) == (WINDOW, OVERLAP)
+
+
+def test_render_normals_states_its_conventions_and_gives_cores_types(nodes) -> None:
+    node = nodes["ExpPortraitRenderNormals"]
+    assert set(node["output"]) == {"IMAGE", "MASK"}
+    assert node["output_name"] == ["normals", "mask", "depth", "reference normals", "regions"]
+    help_page = (ROOT / "web" / "docs" / "ExpPortraitRenderNormals.md").read_text("utf-8").replace("`", "")
+    for convention in SPACES.values():
+        axes = convention.split(", ", 1)[1].split(";")[0]
+        assert axes in node["description"] and axes in help_page
+    for number, (name, colour) in enumerate(REGIONS.items()):
+        assert f"| {number} | {name} | {', '.join(map(str, colour))} |" in help_page
 
 
 LOAD_PACK = """
@@ -202,7 +215,7 @@ def head_graph(file: object) -> dict:
 INTERRUPTED = """
 import torch, comfy.model_management as management
 core = pack.__dict__["expportrait_core"]
-from pack.expportrait_core.demo import PERFORMANCE
+from pack.expportrait_core.assets import PERFORMANCE
 from pack.nodes.sockets import ModelFit
 fit = core.load_fit(PERFORMANCE).frames(slice(2))
 pictures = torch.rand(2, *fit.image_size, 3)

@@ -80,7 +80,7 @@ def test_workflows_are_listed_under_templates(comfyui) -> None:
 
 
 def run_in_browser(server, name: str) -> None:
-    """All workflows: dropped, Run pressed, everything shown and saved, no error in the page."""
+    """Every workflow: dropped, Run pressed, everything shown and saved, no error in the page."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with browser.page_of(server) as page:
         for workflow in WORKFLOWS:

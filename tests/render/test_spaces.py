@@ -13,6 +13,7 @@ from expportrait_core.render import (
     OBJECT_CONVENTION,
     depth_from_picture,
     depth_picture,
+    depth_span,
     from_convention,
     render_normals,
 )  # fmt: skip
@@ -70,6 +71,16 @@ def test_depth_picture_is_bright_where_it_is_near_and_has_a_way_back() -> None:
     assert back[0] == 0 and back[1] < back[2] < back[3]
     assert torch.isclose((back[2] - back[1]) / (back[3] - back[1]), torch.tensor(0.5))
     assert depth_picture(torch.zeros(1, 2, 2)).max() == 0
+
+
+def test_parts_of_a_clip_share_one_span_of_depth() -> None:
+    depth = torch.tensor([[[0.0, 0.5], [0.75, 1.0]], [[0.6, 0.0], [0.7, 0.8]]])
+    span = depth_span(depth)
+    assert span == (0.5, 1.0) and depth_span(torch.zeros(1, 2, 2)) is None
+    parts = torch.cat([depth_picture(part[None], span) for part in depth])
+    assert torch.equal(parts, depth_picture(depth))
+    beyond = depth_picture(torch.tensor([[[0.1, 2.0]]]), span)[0, 0, :, 0]
+    assert torch.allclose(beyond, torch.tensor([1.0, 0.05])) and depth_picture(torch.zeros(1, 2, 2), span).max() == 0
 
 
 def test_directx_normals_are_turned_into_ours() -> None:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from ...body import pose_motion
+from ...render.workers import in_order
 from ...types import Camera, HeadMotion, Progress, no_progress
 from .frame import Frame, draw_frame
+from .layering import over_background
 from .layers import pixel_grid, sample
 from .portrait import Portrait, take_apart
 from .pyramid import smoothstep
-from .skeleton import joint_moves
+from .skeleton import Moves, joint_moves
 
 BACKGROUNDS = ("fill", "keep", "transparent")
 CHUNK = 8  # frames posed together
@@ -67,15 +69,20 @@ def photo_preview(
     frames = torch.empty(motion.num_frames, height, width, 3, device=picture.device)
     alphas = torch.empty(motion.num_frames, height, width, device=picture.device)
     below = Background(portrait, background)
-    for number, frame in enumerate(_frames(portrait, motion, driving, chunk)):
-        frames[number] = torch.from_numpy(np.clip(below.under(frame), 0, 1))
-        alphas[number] = torch.from_numpy(frame.alpha)
+
+    @torch.no_grad()  # counts for the thread that enters it
+    def draw(vertices: Tensor, moves: Moves, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+        frame = draw_frame(portrait, vertices, moves, camera)
+        return below.under(frame), frame.alpha
+
+    for number, (frame, alpha) in enumerate(in_order(draw, _posed(motion, driving, chunk))):
+        frames[number], alphas[number] = torch.from_numpy(frame), torch.from_numpy(alpha)
         progress(number + 1, motion.num_frames, frames[number])
     return frames, alphas
 
 
-def _frames(portrait: Portrait, motion: HeadMotion, camera: Camera, chunk: int) -> Iterator[Frame]:
-    """The person in every frame."""
+def _posed(motion: HeadMotion, camera: Camera, chunk: int) -> Iterator[tuple[Tensor, Moves, Camera]]:
+    """Vertices [Vs, 3], the joints' motions and the camera of every frame."""
     head = motion.head
     model, betas = head.model.to("cpu"), head.betas.cpu()
     for start in range(0, motion.num_frames, chunk):
@@ -84,7 +91,7 @@ def _frames(portrait: Portrait, motion: HeadMotion, camera: Camera, chunk: int) 
         values = (v.cpu() for v in (part.expression, part.poses, part.translation))
         moves, posed = joint_moves(model, betas, *values), pose_motion(motion, start, stop).cpu()
         for index, vertices in enumerate(posed):
-            yield draw_frame(portrait, vertices, moves.frame(index), camera[start + index : start + index + 1])
+            yield vertices, moves.frame(index), camera[start + index : start + index + 1]
 
 
 class Background:
@@ -101,16 +108,14 @@ class Background:
         self.bend = bending(matte.alpha) if kind == "keep" else None
 
     def under(self, frame: Frame) -> np.ndarray:
-        """[H, W, 3] the person over the background."""
+        """[H, W, 3] in 0..1: the person over the background."""
         if self.kind == "transparent":
-            return frame.colour / np.maximum(frame.alpha, 1e-3)[..., None]
+            return np.clip(frame.colour / np.maximum(frame.alpha, 1e-3)[..., None], 0, 1)
         if self.kind == "keep":
             back = frame.back * self.bend[..., None]
             behind = sample(self.still, self.grid[0] + back[..., 0], self.grid[1] + back[..., 1], cv2.INTER_CUBIC)
-        else:
-            moved = smoothstep(np.hypot(frame.back[..., 0], frame.back[..., 1]), *MOVED)[..., None]
-            behind = self.still + (self.filled - self.still) * moved
-        return frame.colour + behind * (1 - frame.alpha)[..., None]
+            return np.clip(frame.colour + behind * (1 - frame.alpha)[..., None], 0, 1)
+        return over_background(frame.colour, frame.alpha, frame.back, self.still, self.filled, MOVED)
 
 
 def bending(alpha: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ...types import Camera
 from .eyes import draw_eye
-from .layers import Seen, bounds, in_order, ramp, see_mesh, sheet_layer, skin_layer
+from .layering import in_order
+from .layers import Seen, bounds, ramp, see_mesh, sheet_layer, skin_layer
 from .mouth import MOVED, STILL, draw_mouth
 from .portrait import Portrait
 from .pyramid import smoothstep

@@ -11,17 +11,13 @@ from torch import Tensor
 
 from ...render import interpolate, vertex_normals, visible_triangles
 from ...types import Camera
+from .layering import mixed, trusted
 from .portrait import Portrait
 from .pyramid import smoothstep
 from .skeleton import Moves
-from .surface import LEFT_EYE, RIGHT_EYE, SKIN, Surface, extent, kinds_seen, sample_at, seen_in_photo
+from .surface import LEFT_EYE, RIGHT_EYE, SEEN_DEPTH, SKIN, Surface, extent, kinds_seen, sample_at
 
 # our choices
-STRETCH = (0.08, 0.40)  # pixels of the photo for each of the frame: below the first only a guess, from the second none
-UNTURNED = (0.70, 0.97)  # the same share, from which the photo's own outline counts
-IN_FRONT = 0.008  # metres over which mesh and sheet blend where they meet
-GUESS_BEHIND = 0.03  # metres that a guessed surface yields to hair beside it
-RIM_BEHIND = 0.03  # metres that the mere rim of the face yields to the mesh
 NO_EXTENT = 0.05  # square pixels that count as nothing
 SHUT = (0.90, 0.40)  # share of the lids' opening at which lid and lashes no longer look like the photo's
 LASH_SHADE = 0.45  # of the lash line of a shut eye
@@ -41,7 +37,7 @@ class Seen:
     steep: np.ndarray  # [h, w] pixels of the photo for each of the frame
     shade: np.ndarray  # [h, w] factor
     fill: np.ndarray  # [h, w, 4] colour and alpha where the photo shows nothing
-    mirror: np.ndarray | None  # [6, h, w] see Surface.mirror
+    mirror: np.ndarray | None  # [h, w, 6] see Surface.mirror
 
 
 def see_mesh(
@@ -60,31 +56,32 @@ def see_mesh(
         shading(portrait, vertices, moves, lids)[:, None], surface.fill,
     ]  # fmt: skip
     values += [] if surface.mirror is None else [surface.mirror]
-    maps = interpolate(corners, torch.cat(values, 1)[None], surface.faces, ids)[0].numpy()
     kinds = kinds_seen(ids[0], surface.kinds)
     box = bounds(kinds > 0, margin=2)
     if box is None:
         return None
-    kinds, planes = kinds[box], np.ascontiguousarray(maps[box].transpose(2, 0, 1))
+    kinds, (top, left) = kinds[box], (part.start for part in box)
+    inside = corners - corners[..., 2:] * corners.new_tensor([left, top, 0])  # pixels of the box
+    maps = interpolate(inside, torch.cat(values, 1)[None], surface.faces, ids[:, box[0], box[1]])[0].numpy()
     skin = kinds == SKIN
     # continued beyond the skin as a shift, so that where nothing moves every pixel meets itself
     column, row = pixel_grid(box)
-    depth = np.where(skin, planes[2], 1)
-    planes[0] = planes[0] / depth - 0.5 - column
-    planes[1] = planes[1] / depth - 0.5 - row
-    grow(planes, skin)
+    depth = np.where(skin, maps[..., 2], 1)
+    maps[..., 0] = maps[..., 0] / depth - 0.5 - column
+    maps[..., 1] = maps[..., 1] / depth - 0.5 - row
+    grow(maps, skin)
     return Seen(
         box=box,
         kinds=kinds,
         skin=skin,
-        column=column + planes[0],
-        row=row + planes[1],
-        photo_depth=planes[2],
-        depth=planes[3],
-        steep=planes[4],
-        shade=planes[5],
-        fill=np.ascontiguousarray(planes[6:10].transpose(1, 2, 0)),
-        mirror=None if surface.mirror is None else planes[10:],
+        column=column + maps[..., 0],
+        row=row + maps[..., 1],
+        photo_depth=np.ascontiguousarray(maps[..., 2]),
+        depth=np.ascontiguousarray(maps[..., 3]),
+        steep=np.ascontiguousarray(maps[..., 4]),
+        shade=np.ascontiguousarray(maps[..., 5]),
+        fill=np.ascontiguousarray(maps[..., 6:10]),
+        mirror=None if surface.mirror is None else maps[..., 10:],
     )
 
 
@@ -111,27 +108,21 @@ def skin_layer(portrait: Portrait, seen: Seen, lids: dict[int, float], lips: flo
     """Colour and alpha [h, w, 4] of the mesh's skin, and how far the colour is a guess [h, w]."""
     photo = sample(portrait.matte.layer, seen.column, seen.row, cv2.INTER_CUBIC)
     rims = sample(portrait.rim_maps, seen.column, seen.row)
-    unturned = smoothstep(seen.steep, *UNTURNED)
-    visible = seen_in_photo(seen.column, seen.row, seen.photo_depth, portrait.surface.depth)
     changed = np.array([*(ramp(lids.get(kind, 1.0), *SHUT) for kind in (LEFT_EYE, RIGHT_EYE)), lips], np.float32)
-    use = visible * smoothstep(seen.steep, *STRETCH)
-    use *= (rims[..., 0] + (1 - rims[..., 0]) * unturned) * (1 - np.clip(rims[..., 1:] @ changed, 0, 1))
-    # soften towards the guess, but show nothing of what is not seen
+    behind = seen.photo_depth - sample(portrait.surface.depth, seen.column, seen.row)
+    use, shown = trusted(seen.steep, behind, rims, changed, SEEN_DEPTH)
     weight = seen.skin.astype(np.float32)
-    use = np.minimum(use, cv2.blur(use * weight, (5, 5)) / np.maximum(cv2.blur(weight, (5, 5)), 1e-3))
+    around, known = cv2.blur(use * weight, (5, 5)), cv2.blur(weight, (5, 5))
     fill = seen.fill if seen.mirror is None else with_mirror(portrait, seen)
-    layer = fill + (photo - fill) * use[..., None]
-    layer[..., :3] *= seen.shade[..., None]
-    layer[..., 3] = fill[..., 3] + (photo[..., 3] - fill[..., 3]) * (unturned * visible)
-    return np.clip(layer, 0, 1), 1 - use
+    return mixed(photo, fill, use, around, known, shown, seen.shade)
 
 
 def with_mirror(portrait: Portrait, seen: Seen) -> np.ndarray:
     """[h, w, 4] the fill, where the head's other side tells more than what lies around."""
     fill = seen.fill.copy()
-    there = seen.mirror[2] > 0.01
+    there = seen.mirror[..., 2] > 0.01
     if there.any():
-        x, y, use, *difference = seen.mirror[:, there]
+        x, y, use, *difference = seen.mirror[there].T
         other = sample_at(portrait.matte.person, x, y) + np.stack(difference, 1)
         fill[there, :3] += (np.clip(other, 0, 1) - fill[there, :3]) * np.clip(use, 0, 1)[:, None]
     return fill
@@ -145,42 +136,19 @@ def sheet_layer(portrait: Portrait, back: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.clip(layer, 0, 1), sample(portrait.sheet.thick, column, row)
 
 
-def in_order(
-    skin: np.ndarray,  # [h, w, 4]
-    sheet: np.ndarray,  # [h, w, 4]
-    skin_depth: np.ndarray,  # [h, w]
-    sheet_depth: np.ndarray,  # [h, w]
-    coverage: np.ndarray,  # [h, w] of the mesh, soft at its edges
-    guessed: np.ndarray,  # [h, w]
-    thick: np.ndarray,  # [h, w]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mesh and sheet, the nearer one in front: colour times alpha [h, w, 3], and alpha [h, w].
-
-    Both show the same person, so that their alphas do not add up: the whole is as dense as the denser one.
-    """
-    sheet_depth = sheet_depth + RIM_BEHIND * (1 - thick) - GUESS_BEHIND * guessed * thick
-    in_front = smoothstep(sheet_depth - skin_depth, -IN_FRONT, IN_FRONT)
-    skin_alpha, sheet_alpha = skin[..., 3] * coverage, sheet[..., 3]
-    alpha = np.maximum(skin_alpha, sheet_alpha)
-    behind = alpha - sheet_alpha
-    share = behind + (skin_alpha - behind) * in_front
-    colour = skin[..., :3] * share[..., None] + sheet[..., :3] * (alpha - share)[..., None]
-    return colour, alpha
-
-
-def grow(planes: np.ndarray, known: np.ndarray) -> None:
-    """Continue planes [C, h, w] by a pixel beyond `known`, in place, with the mean of the known neighbours."""
+def grow(maps: np.ndarray, known: np.ndarray) -> None:
+    """Continue maps [h, w, C] by a pixel beyond `known`, in place, with the mean of the known neighbours."""
     band = (cv2.dilate(known.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~known
     row, column = np.nonzero(band)
-    total = np.zeros((len(planes), len(row)), np.float32)
-    count = np.zeros(len(row), np.float32)
+    total = np.zeros((len(row), maps.shape[-1]), np.float32)
+    count = np.zeros((len(row), 1), np.float32)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             r, c = (row + down).clip(0, known.shape[0] - 1), (column + right).clip(0, known.shape[1] - 1)
-            there = known[r, c].astype(np.float32)
-            total += planes[:, r, c] * there
+            there = known[r, c, None].astype(np.float32)
+            total += maps[r, c] * there
             count += there
-    planes[:, row, column] = total / np.maximum(count, 1)
+    maps[row, column] = total / np.maximum(count, 1)
 
 
 def bounds(mask: np.ndarray, margin: int) -> tuple[slice, slice] | None:

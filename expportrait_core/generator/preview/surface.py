@@ -86,6 +86,8 @@ def kinds_of_parts() -> Tensor:
 def triangle_kinds(model: HeadModel) -> Tensor:
     """[Ts] uint8 kind of every fine triangle; between two parts the inner one."""
     coarse = kinds_of_parts()[model.parts[model.faces].amax(1)]
+    if not (model.parts == regions.MOUTH).any():
+        coarse[coarse == INSIDE] = NOTHING  # teeth in a mouth without walls, which are not drawn either
     return coarse[torch.arange(len(model.fine_faces)) % len(coarse)]
 
 
@@ -248,12 +250,6 @@ def fine_vertex_parts(model: HeadModel) -> Tensor:
     corners = model.faces[model.upsampling.triangles]  # [Vs, 3]
     there = model.upsampling.barycentric > 0
     return torch.where(there, model.parts[corners], len(regions.PARTS)).amin(1)
-
-
-def seen_in_photo(column: np.ndarray, row: np.ndarray, depth: np.ndarray, surface: np.ndarray) -> np.ndarray:
-    """0..1 whether points [h, w], at places counted from pixel centres, lie on the photo's surface or behind it."""
-    front = cv2.remap(surface, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return smoothstep(depth - front, SEEN_DEPTH[1], SEEN_DEPTH[0])
 
 
 def beside(hole: np.ndarray, width: float) -> np.ndarray:
