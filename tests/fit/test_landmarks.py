@@ -2,7 +2,8 @@
 
 `data/astronaut_mediapipe.npz` holds what MediaPipe 0.10.14 (legacy API: FaceMesh with refined landmarks and
 FaceDetection on a single picture, SelfieSegmentation on every second pixel) gives for scikit-image's public-domain
-astronaut, in pixels, so the comparison runs where MediaPipe is not installed. Where it is, the last tests compare with it directly.
+astronaut, in pixels, so the comparison runs where MediaPipe is not installed. Where it is, the last tests compare
+with it directly.
 """
 
 from __future__ import annotations
