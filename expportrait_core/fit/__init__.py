@@ -5,9 +5,10 @@ from .crop import crop_portrait, fit_in_crop, paste_back, plan_crop
 from .faces import FACES, choose_face, faces_in
 from .fit_file import save_fit
 from .formats import load_fit
+from .landmark_fit import fit_landmarks
 from .landmarks import FaceBox, detect_faces, face_landmarks, largest_face, segment_person
 from .smoothing import GAPS, fill_gaps, smooth_fit
-from .tracking import detect_landmarks, fit_landmarks, landmark_error_percent, track
+from .tracking import detect_landmarks, landmark_error_percent, track
 
 __all__ = [
     "FACES", "GAPS", "FaceBox", "choose_face", "crop_portrait", "detect_faces", "detect_landmarks", "face_landmarks",

@@ -100,34 +100,48 @@ class LandmarkRig:
         canonical = self.canonical(betas, expression)
         return (canonical[..., None] * transforms[..., :3, :]).sum(2) + transforms[..., 3, :]
 
+    def joints_and_derivatives(
+        self,
+        betas: Tensor,  # [B]
+        rigid: Tensor,  # [F, 8]
+    ) -> tuple[Tensor, Tensor]:
+        """`joint_transforms` and their derivatives by the rigid values [F, J', 4, 3, 8].
+
+        Only these few joints are differentiated automatically; from there to landmarks everything is linear.
+        """
+        derivatives = vmap(jacfwd(lambda one: self.joint_transforms(betas, one[None])[0]))(rigid)
+        return self.joint_transforms(betas, rigid), derivatives
+
     def pixels_and_jacobians(
         self,
         betas: Tensor,  # [B]
         expression: Tensor,  # [F, E]
-        rigid: Tensor,  # [F, 8]
         intrinsics: Tensor,  # [3, 3]; the camera looks along -z of the world, y up
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pixels [F, L, 2] and their derivatives: by rigid [F, L, 2, 8], expression [F, L, 2, E], betas [F, L, 2, B].
+        joints: tuple[Tensor, Tensor],  # of `joints_and_derivatives`
+        with_betas: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+        """Pixels [F, L, 2] and their derivatives: by rigid [F, L, 2, 8], expression [F, L, 2, E], betas [F, L, 2, B];
+        and world positions [F, L, 3] with the pixels' derivative by them [F, L, 2, 3].
 
         The derivative by the betas leaves out how they move the joints, a part in a hundred of it.
         """
+        of_joints, joints_by_rigid = joints
+        frames, count = len(expression), len(self.numbers)
         canonical = self.canonical(betas, expression)
-        transforms = self.transforms(betas, rigid)
-        points = (canonical[..., None] * transforms[..., :3, :]).sum(2) + transforms[..., 3, :]
+        homogeneous = torch.nn.functional.pad(canonical, (0, 1), value=1.0)  # [F, L, 4]
+        transforms = (self.weights @ of_joints.flatten(2)).unflatten(2, (4, 3))  # [F, L, 4, 3]
+        points = (homogeneous[..., None, :] @ transforms)[..., 0, :]
         pixels, by_point = project_with_jacobian(points, intrinsics)
-
-        # only the few joints are differentiated automatically; from there to landmarks everything is linear
-        # [F, J', 4, 3, 8]
-        joints_by_rigid = vmap(jacfwd(lambda one: self.joint_transforms(betas, one[None])[0]))(rigid)
-        by_rigid = (self.weights @ joints_by_rigid.flatten(2)).unflatten(2, (4, 3, RIGID))  # [F, L, 4, 3, 8]
-        by_rigid = (canonical[..., None, None] * by_rigid[:, :, :3]).sum(2) + by_rigid[:, :, 3]
+        by_rigid = (self.weights @ joints_by_rigid.flatten(2)).view(frames, count, 4, 3 * RIGID)
+        by_rigid = (homogeneous[..., None, :] @ by_rigid).view(frames, count, 3, RIGID)
         linear = by_point @ transforms[..., :3, :].transpose(-1, -2)  # [F, L, 2, 3] pixel by canonical position
-        return (
-            pixels,
-            by_point @ by_rigid,
-            linear @ self.expression_basis,
-            linear @ self.shape_basis,
-        )
+        across = linear.movedim(0, 1).flatten(1, 2)  # [L, 2 F, 3]: one product per landmark, not one per frame and landmark
+
+        def through(basis: Tensor) -> Tensor:  # [L, 3, n] to [F, L, 2, n]
+            return (across @ basis).unflatten(1, (frames, 2)).movedim(1, 0)
+
+        by_betas = through(self.shape_basis) if with_betas else None
+        return pixels, by_point @ by_rigid, through(self.expression_basis), by_betas, points, by_point
 
 
 def poses_from_rigid(
