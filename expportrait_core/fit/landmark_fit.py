@@ -11,11 +11,12 @@ from .gaze import eye_poses
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from .landmark_scheme import check_landmarks, landmark_pairs, trust
 from .solver import ExpressionPrior, Observation, Priors, Solution, solve_identity, solve_motion
+from .threads import in_threads, num_threads, one_torch_thread
 
 FOCAL_OF_SIDE = 1.5  # focal length in picture sides, where the estimate begins: a 50 mm lens on film. Our choice
 NUM_BETAS = 80
 SHAPE_FRAMES = 48  # identity is solved from so many frames, spread over the clip
-CHUNK, OVERLAP = 256, 12  # frames that are solved together, and how far neighbouring chunks look into each other
+CHUNK, OVERLAP = 128, 12  # frames that are solved together, and how far neighbouring chunks look into each other
 JAW_OF_UNIT = 0.35  # radians that a detector's jawOpen of 1 begins with; our choice
 
 
@@ -45,10 +46,10 @@ def fit_landmarks(
     shown = valid.nonzero()[:, 0]
     some = shown[torch.linspace(0, len(shown) - 1, min(SHAPE_FRAMES, len(shown))).round().long()]
     few = Solution(start.betas, start.expression[some], start.rigid[some], start.focal)
-    few = solve_identity(seen.frames(some), few, free_focal=focal is None)
-    solved = few
-    if len(landmarks) > 1:
-        solved = _solve_in_chunks(seen, _from_few(few, some, start, valid, units, jaw))
+    with one_torch_thread():
+        solved = few = solve_identity(seen.frames(some), few, free_focal=focal is None)
+        if len(landmarks) > 1:
+            solved = _solve_in_chunks(seen, _from_few(few, some, start, valid, units, jaw))
     height, width = (int(s) for s in image_size)
     world_to_camera = torch.diag(landmarks.new_tensor([1.0, -1, -1, 1])).repeat(len(landmarks), 1, 1)
     intrinsics = pinhole(solved.focal, height, width).to(landmarks).repeat(len(landmarks), 1, 1)
@@ -125,15 +126,18 @@ def _observed(
 
 def _solve_in_chunks(seen: Observation, start: Solution) -> Solution:
     """Expression and rigid values of all frames for a known identity, chunk by chunk with overlap."""
-    expressions, rigids, total = [], [], len(seen.landmarks)
-    for first in range(0, total, CHUNK):
-        last = min(first + CHUNK, total)
-        low, high = max(first - OVERLAP, 0), min(last + OVERLAP, total)
+    total = len(seen.landmarks)
+
+    def solved(first: int) -> Solution:
+        last, low, high = min(first + CHUNK, total), max(first - OVERLAP, 0), min(first + CHUNK + OVERLAP, total)
         part = Solution(start.betas, start.expression[low:high], start.rigid[low:high], start.focal)
         part = solve_motion(seen.frames(slice(low, high)), part)
-        expressions.append(part.expression[first - low : last - low])
-        rigids.append(part.rigid[first - low : last - low])
-    return Solution(start.betas, torch.cat(expressions), torch.cat(rigids), start.focal)
+        inner = slice(first - low, last - low)
+        return Solution(start.betas, part.expression[inner], part.rigid[inner], start.focal)
+
+    parts = [part for _, part in in_threads(solved, range(0, total, CHUNK), num_threads())]
+    expression, rigid = torch.cat([p.expression for p in parts]), torch.cat([p.rigid for p in parts])
+    return Solution(start.betas, expression, rigid, start.focal)
 
 
 def _from_few(
@@ -150,7 +154,7 @@ def _from_few(
     rigid = start.rigid + interpolate_gaps(few_offsets(few, some, start), solved)
     rigid[:, 6:] = between[:, 6:RIGID]
     if units is not None:
-        expression = torch.where(valid[:, None], units.to(expression), expression)
+        expression = torch.where(valid[:, None], units.to(expression), expression)  # within bounds after one step
     if jaw is not None:
         rigid[:, 6] = torch.where(valid, jaw.to(rigid) * JAW_OF_UNIT, rigid[:, 6])
     return Solution(few.betas, expression, rigid, few.focal)

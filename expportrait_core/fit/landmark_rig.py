@@ -135,7 +135,7 @@ class LandmarkRig:
         by_rigid = (self.weights @ joints_by_rigid.flatten(2)).view(frames, count, 4, 3 * RIGID)
         by_rigid = (homogeneous[..., None, :] @ by_rigid).view(frames, count, 3, RIGID)
         linear = by_point @ transforms[..., :3, :].transpose(-1, -2)  # [F, L, 2, 3] pixel by canonical position
-        across = linear.movedim(0, 1).flatten(1, 2)  # [L, 2 F, 3]: one product per landmark, not one per frame and landmark
+        across = linear.movedim(0, 1).flatten(1, 2)  # [L, 2 F, 3]: one product per landmark, not one more per frame
 
         def through(basis: Tensor) -> Tensor:  # [L, 3, n] to [F, L, 2, n]
             return (across @ basis).unflatten(1, (frames, 2)).movedim(1, 0)

@@ -51,14 +51,14 @@ def check_landmarks(landmarks: Tensor, scheme: str) -> Tensor:
     if landmarks.ndim != 3 or landmarks.shape[2] != 3 or landmarks.shape[1] not in SIZES[scheme]:
         points = " or ".join(map(str, SIZES[scheme]))
         raise ValueError(
-            f"The landmarks have the shape {list(landmarks.shape)}, expected [frames, {points}, 3] of {scheme}: x, y in "
-            f"pixels and a confidence of 0 to 1."
+            f"The landmarks have the shape {list(landmarks.shape)}, expected [frames, {points}, 3] of {scheme}: x, y "
+            f"in pixels and a confidence of 0 to 1."
         )
     landmarks = landmarks.float()
     confidence = landmarks[..., 2]
     if not torch.isfinite(confidence).all() or not torch.isfinite(landmarks[confidence > 0]).all():
         raise ValueError(
-            "The landmarks hold NaN or infinite values. Set the confidence of points and frames that were not seen to 0."
+            "The landmarks hold NaN or infinite values. Set the confidence of points that were not seen to 0."
         )
     if confidence.min() < 0 or confidence.max() > 1:
         raise ValueError(

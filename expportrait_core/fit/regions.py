@@ -31,7 +31,19 @@ class Regions:
     def __len__(self) -> int:
         return len(self.angle)
 
-    def __getitem__(self, index: slice) -> Regions:
+    @classmethod
+    def joined(cls, parts: list[Regions]) -> Regions:
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("centre", "size", "angle")))
+
+    def towards(self, other: Regions, share: float) -> Regions:
+        """Between these (0) and as many others (1), turned the shorter way."""
+        turn = torch.remainder(other.angle - self.angle + math.pi, 2 * math.pi) - math.pi
+        return Regions(
+            torch.lerp(self.centre, other.centre, share), torch.lerp(self.size, other.size, share),
+            self.angle + share * turn,
+        )  # fmt: skip
+
+    def __getitem__(self, index: slice | Tensor) -> Regions:
         return Regions(self.centre[index], self.size[index], self.angle[index])
 
     def repeat(self, count: int) -> Regions:

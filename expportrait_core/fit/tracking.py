@@ -6,83 +6,120 @@ at the origin and to look along -z of a world with y up; the body's translation 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from ..body import landmark_points, pose_vertices, with_level
 from ..types import HeadModel, Progress, SMPLXFit, no_progress
-from .faces import choose_face, faces_in
-from .landmark_fit import fit_landmarks
-from .landmark_scheme import OUTER_EYE_CORNERS, landmark_pairs
-from .landmarks import detect_faces, face_landmarks
-
-NUM_POINTS = 478
-DETECTION_CHUNK = 32
+from .faces import Person, choose_person, follow_people
+from .landmark_fit import fit_landmarks, require_face
+from .landmark_scheme import OUTER_EYE_CORNERS, SIZES, landmark_pairs
+from .likeness import face_colours
+from .missing import MISSING, fill_missing
+from .sources import BuiltInNetworks, LandmarkSource
+from .watching import in_pieces, watch
 
 
 def track(
-    images: Tensor,  # [F, H, W, 3] 0..1
+    images: Tensor | Iterable[Tensor],  # [F, H, W, 3] 0..1 or bytes, or pieces of that shape of a clip of any length
     model: HeadModel,
     fps: float = 25.0,
-    focal: float | None = None,  # pixels; None estimates it from the picture's size
+    focal: float | None = None,  # pixels; None estimates it
     face: str = "largest",  # which one where there are several, see FACES
     mask: Tensor | None = None,  # [F, H, W] or [1, H, W] 0..1: only a face whose middle it covers counts
     progress: Progress = no_progress,
+    missing: str = "interpolate",  # what frames without a face show, see MISSING
+    number: int = 1,  # of the face, for the choice "by number": 1 is the largest
+    picture: Tensor | None = None,  # [1, H, W, 3] of the person meant, for the choice "like the picture"
+    source: LandmarkSource = BuiltInNetworks(),
+    total: int = 0,  # frames, where pieces are given and that is known
 ) -> SMPLXFit:
     """Track one face of a picture or clip.
 
-    Frames without a face are marked invalid and follow their neighbours.
+    Frames without a face are marked invalid; what they show is for `missing` to say.
 
     Raises:
-        ValueError: no face in any frame, or the head model carries no landmarks.
+        ValueError: no face in any frame, not the face that was asked for, or the head model carries no landmarks.
     """
-    if images.ndim != 4 or images.shape[3] != 3:
-        raise ValueError(f"The pictures have shape {list(images.shape)}, expected [frames, height, width, 3].")
-    landmarks = detect_landmarks(images, face, mask, progress)
-    return fit_landmarks(landmarks, images.shape[1:3], model, fps, focal)
+    if missing not in MISSING:
+        raise ValueError(f"Missing frames are to be filled by '{missing}', expected one of {', '.join(MISSING)}.")
+    landmark_pairs(model, source.scheme)  # refused before the work
+    person, frames, size = find_person(images, face, mask, progress, number, picture, source, total)
+    landmarks = _rows(person, frames, source.scheme)
+    require_face(landmarks[..., 2].amax(1) > 0)
+    units, jaw = _units(person, frames, model)
+    fit = fit_landmarks(landmarks, size, model, fps, focal, scheme=source.scheme, units=units, jaw=jaw)
+    return fill_missing(fit, missing)
 
 
 def detect_landmarks(
-    images: Tensor,  # [F, H, W, 3] 0..1
+    images: Tensor | Iterable[Tensor],  # [F, H, W, 3] 0..1 or bytes, or pieces of that shape
     face: str = "largest",
     mask: Tensor | None = None,  # [F, H, W] or [1, H, W] 0..1
     progress: Progress = no_progress,
+    source: LandmarkSource = BuiltInNetworks(),
 ) -> Tensor:
-    """MediaPipe's points [F, 478, 3] of one face per picture: x, y in pixels and confidence 0..1.
+    """The landmarks [F, L, 3] of one face followed through the clip: x, y in pixels and confidence 0..1.
 
-    Iris points (468 and above) have confidence 0: the built-in networks do not give them.
+    Frames without it are 0 throughout.
 
     Raises:
         ValueError: an unknown choice of face, or a mask of another size.
     """
-    parts = []
-    masks = _masks(mask, images)
-    for start in range(0, len(images), DETECTION_CHUNK):
-        chunk = images[start : start + DETECTION_CHUNK].float()
-        found = detect_faces(chunk)
-        if masks is not None:
-            found = [faces_in(faces, masks[start + i]) for i, faces in enumerate(found)]
-        boxes = [choose_face(faces, face) for faces in found]
-        points, confidence = face_landmarks(chunk, boxes)
-        # a region without a face gets points all the same; its confidence is low
-        seen = confidence * (confidence > 0.5)
-        row = chunk.new_zeros(len(chunk), NUM_POINTS, 3)
-        row[:, : points.shape[1], :2] = points[..., :2]
-        row[:, : points.shape[1], 2] = seen[:, None]
-        parts.append(row)
-        progress(min(start + DETECTION_CHUNK, len(images)), len(images), chunk[-1])
-    return torch.cat(parts)
+    person, frames, _ = find_person(images, face, mask, progress, source=source)
+    return _rows(person, frames, source.scheme)
 
 
-def _masks(mask: Tensor | None, images: Tensor) -> Tensor | None:  # [F, H, W]
-    if mask is None:
-        return None
-    frames, height, width = images.shape[:3]
-    if mask.ndim != 3 or tuple(mask.shape[1:]) != (height, width) or len(mask) not in (1, frames):
-        raise ValueError(
-            f"The mask has the shape {list(mask.shape)}, expected [{frames} or 1, {height}, {width}] like the pictures."
-        )
-    return mask.expand(frames, -1, -1)
+def find_person(
+    images: Tensor | Iterable[Tensor],
+    face: str = "largest",
+    mask: Tensor | None = None,
+    progress: Progress = no_progress,
+    number: int = 1,
+    picture: Tensor | None = None,
+    source: LandmarkSource = BuiltInNetworks(),
+    total: int = 0,
+) -> tuple[Person | None, int, tuple[int, int]]:
+    """The person who is meant (None if nobody was seen), how many frames there are, and their height and width."""
+    wanted = None
+    if picture is not None:
+        wanted = _looks_of(picture)
+    choose_person([], face, picture=wanted, number=number)  # an unknown choice is refused before the work
+    if isinstance(images, Tensor):
+        images, total = in_pieces(images), len(images)
+    seen, size = watch(images, source, mask, face == "like the picture", total, progress)
+    return choose_person(follow_people(seen), face, size[1], wanted, number), len(seen), size
+
+
+def _looks_of(picture: Tensor) -> Tensor:
+    (faces,), _ = watch(in_pieces(picture[:1]), BuiltInNetworks())
+    if not faces:
+        raise ValueError("There is no face in the picture of the person to be followed. Give one that shows the face.")
+    return face_colours(picture[0], faces[0].landmarks)
+
+
+def _rows(person: Person | None, frames: int, scheme: str) -> Tensor:  # [F, L, 3]
+    rows = torch.zeros(frames, SIZES[scheme][0], 3)
+    if person is not None:
+        for frame, face in zip(person.frames, person.faces, strict=True):
+            rows[frame, : len(face.landmarks)] = face.landmarks
+    return rows
+
+
+def _units(person: Person, frames: int, model: HeadModel) -> tuple[Tensor | None, Tensor | None]:
+    """The source's blendshapes as expressions [F, E] of a head whose columns have these names, and its jaw [F]."""
+    if model.expression_space != "arkit" or not any(face.units for face in person.faces):
+        return None, None
+    columns = {name: i for i, name in enumerate(model.expression_names) if name}
+    units, jaw = torch.zeros(frames, len(model.expression_names)), torch.zeros(frames)
+    for frame, face in zip(person.frames, person.faces, strict=True):
+        for name, value in face.units.items():
+            if name in columns:
+                units[frame, columns[name]] = value
+        jaw[frame] = face.units.get("jawOpen", 0.0)
+    return units, jaw
 
 
 def landmark_error_percent(
