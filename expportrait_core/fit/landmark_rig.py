@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.func import jacfwd, vmap
 
 from ..body.posing import axis_angle_to_matrix, joint_transforms
 from ..types import HEAD, JAW, NECK, NUM_JOINTS, HeadModel
@@ -107,10 +106,27 @@ class LandmarkRig:
     ) -> tuple[Tensor, Tensor]:
         """`joint_transforms` and their derivatives by the rigid values [F, J', 4, 3, 8].
 
-        Only these few joints are differentiated automatically; from there to landmarks everything is linear.
+        A chain of joints is linear in every single rotation, so adding a rotation's derivative to it adds the
+        derivative of the whole chain.
         """
-        derivatives = vmap(jacfwd(lambda one: self.joint_transforms(betas, one[None])[0]))(rigid)
-        return self.joint_transforms(betas, rigid), derivatives
+        joints = (self.joint_template + self.joint_shape_basis @ betas).expand(len(rigid), -1, -1)
+        poses = poses_from_rigid(rigid)
+        rotations = axis_angle_to_matrix(poses)
+
+        def chain(rotations: Tensor) -> Tensor:
+            return joint_transforms(rotations, joints, self.parents, list(self.used))
+
+        base = chain(rotations)
+        derivatives = base.new_zeros(*base.shape, RIGID)
+        for joint, first, count, share in ((NECK, 0, 3, NECK_SHARE), (HEAD, 0, 3, 1 - NECK_SHARE), (JAW, 6, 2, 1.0)):
+            by_vector = share * rotation_derivatives(poses[:, joint])  # [F, 3, 3, 3]
+            for axis in range(count):
+                moved = rotations.clone()
+                moved[:, joint] += by_vector[..., axis]
+                derivatives[..., first + axis] += chain(moved) - base
+        # the weights of a landmark sum to one, so the translation can go onto every joint
+        derivatives[:, :, 3, :, 3:6] = torch.eye(3).to(derivatives)
+        return base + torch.nn.functional.pad(rigid[:, None, None, 3:6], (0, 0, 3, 0)), derivatives
 
     def pixels_and_jacobians(
         self,
@@ -154,6 +170,31 @@ def poses_from_rigid(
     rows[NECK], rows[HEAD] = NECK_SHARE * head, (1 - NECK_SHARE) * head
     rows[JAW] = torch.nn.functional.pad(jaw, (0, 1))
     return torch.stack(rows, 1)
+
+
+def rotation_derivatives(
+    vector: Tensor,  # [F, 3] axis-angle
+) -> Tensor:
+    """Derivatives [F, 3, 3, 3] of rotation matrices by the three values (last) of their vector.
+
+    Gallego and Yezzi, "A compact formula for the derivative of a 3-D rotation in exponential coordinates", 2015.
+    """
+    v = vector.double()
+    rotation, identity = axis_angle_to_matrix(v), torch.eye(3).to(v)
+    square = (v**2).sum(-1).clamp(min=1e-18)
+    columns = []
+    for axis in range(3):
+        tilt = torch.linalg.cross(v, (identity - rotation)[..., axis])
+        inner = (v[:, axis, None] * v + tilt) / square[:, None]
+        inner = torch.where(square[:, None] < 1e-10, identity[axis], inner)
+        columns.append(cross_matrix(inner) @ rotation)
+    return torch.stack(columns, -1).to(vector)
+
+
+def cross_matrix(vector: Tensor) -> Tensor:  # [F, 3] to [F, 3, 3]
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
 
 
 def project_with_jacobian(

@@ -18,6 +18,7 @@ from torch import Tensor
 from .landmark_rig import RIGID, LandmarkRig
 
 BLOCK = 8  # frames whose Jacobians are in memory at once: what stays in a CPU's cache
+DAMPING = 1e-4  # of the diagonal, Levenberg and Marquardt's
 EYE_DISTANCE = 0.088  # metres between the outer corners of the average adult's eyes (default head: 0.0886)
 
 
@@ -297,6 +298,8 @@ def _fixed(state: Solution, gradient: Tensor, prior: ExpressionPrior, free_expre
 
 
 def _pin(hessian: Tensor, gradient: Tensor, fixed: Tensor) -> tuple[Tensor, Tensor]:
+    # a little damping: single precision cannot tell a flat direction from a rising one
+    hessian = hessian + torch.diag_embed(DAMPING * hessian.diagonal(0, 1, 2))
     free = (~fixed).to(hessian)
     pinned = hessian * free[:, :, None] * free[:, None, :] + torch.diag_embed(1 - free)
     return pinned, gradient * free
