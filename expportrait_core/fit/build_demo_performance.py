@@ -18,8 +18,8 @@ from torch import Tensor
 from ..body import load_head_model
 from ..types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, Camera, SMPLXFit
 from .fit_file import save_fit
-from .landmark_rig import NECK_SHARE
 from .landmark_fit import pinhole
+from .landmark_rig import NECK_SHARE
 
 PERFORMANCE = Path(__file__).parent.parent / "assets" / "demo_performance.npz"
 FRAMES, FPS = 72, 25.0
