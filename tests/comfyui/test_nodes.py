@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from expportrait_core import demo
-from expportrait_core.fit import FACES, GAPS, load_fit, save_fit
+from expportrait_core.fit import FACES, MISSING, load_fit, save_fit
 from expportrait_core.generator.preview.animate import BACKGROUNDS
 from expportrait_core.head import load_head
 from expportrait_core.media import read_picture, write_picture
@@ -79,7 +79,7 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
 
 
 @pytest.mark.parametrize(("node", "widget", "choices"), [
-    ("ExpPortraitTrackHead", "face", FACES), ("ExpPortraitTrackHead", "missing_frames", GAPS),
+    ("ExpPortraitTrackHead", "face", FACES), ("ExpPortraitTrackHead", "missing_frames", MISSING),
     ("ExpPortraitPersonalizeHead", "normals_convention", CONVENTIONS), ("ExpPortraitRenderNormals", "space", SPACES),
     ("ExpPortraitTransferExpression", "head_pose", CHOICES["head_pose"]),
     ("ExpPortraitTransferExpression", "camera", CHOICES["camera"]),
