@@ -101,6 +101,7 @@ def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
     from .fit.watching import PIECE
     from .media import inspect_clip, is_picture, read_picture, stream_clip
 
+    model = _model(options)
     picture = None if options.like is None else read_picture(options.like)
     face = "like the picture" if options.like else "by number" if options.face_number else options.face
     if options.landmarks == "mediapipe":
@@ -114,7 +115,7 @@ def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
         pieces, fps, total = stream_clip(options.images, PIECE, as_bytes=True), clip.fps, clip.num_frames
     with steps("track") as progress:
         fit = track(
-            pieces, _model(options), fps, options.focal, face, progress=progress, missing=options.missing,
+            pieces, model, fps, options.focal, face, progress=progress, missing=options.missing,
             number=options.face_number or 1, picture=picture, source=source, total=total,
         )  # fmt: skip
     _say(save_fit(fit, options.output))

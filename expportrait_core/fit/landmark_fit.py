@@ -41,19 +41,33 @@ def fit_landmarks(
         raise ValueError(f"The focal length is {focal} pixels, expected a number above 0, or none to estimate it.")
     valid = landmarks[..., 2].amax(dim=1) > 0
     require_face(valid)
-    seen, intrinsics_guess = _observed(model, landmarks, scheme, image_size, focal, priors)
-    start = _initial(seen, valid, intrinsics_guess, model.expression_basis.shape[2])
+    seen, guess = _observed(model, landmarks, scheme, image_size, focal, priors)
+    with one_torch_thread(), torch.no_grad():
+        solved = _solved(seen, valid, guess, focal is None, model.expression_basis.shape[2], units, jaw)
+        fit = _as_fit(solved, model, landmarks, scheme, valid, image_size, fps)
+        return fit.replace(poses=eye_poses(fit, model))
+
+
+def _solved(
+    seen: Observation, valid: Tensor, guess: float, free_focal: bool, num_expression: int, units: Tensor | None,
+    jaw: Tensor | None,
+) -> Solution:  # fmt: skip
+    start = _initial(seen, valid, guess, num_expression)
     shown = valid.nonzero()[:, 0]
     some = shown[torch.linspace(0, len(shown) - 1, min(SHAPE_FRAMES, len(shown))).round().long()]
     few = Solution(start.betas, start.expression[some], start.rigid[some], start.focal)
-    with one_torch_thread():
-        solved = few = solve_identity(seen.frames(some), few, free_focal=focal is None)
-        if len(landmarks) > 1:
-            solved = _solve_in_chunks(seen, _from_few(few, some, start, valid, units, jaw))
+    few = solve_identity(seen.frames(some), few, free_focal)
+    return few if len(valid) == 1 else _solve_in_chunks(seen, _from_few(few, some, start, valid, units, jaw))
+
+
+def _as_fit(
+    solved: Solution, model: HeadModel, landmarks: Tensor, scheme: str, valid: Tensor, image_size: tuple[int, int],
+    fps: float,
+) -> SMPLXFit:  # fmt: skip
     height, width = (int(s) for s in image_size)
     world_to_camera = torch.diag(landmarks.new_tensor([1.0, -1, -1, 1])).repeat(len(landmarks), 1, 1)
     intrinsics = pinhole(solved.focal, height, width).to(landmarks).repeat(len(landmarks), 1, 1)
-    fit = SMPLXFit(
+    return SMPLXFit(
         betas=solved.betas,
         expression=solved.expression,
         poses=poses_from_rigid(solved.rigid),
@@ -66,7 +80,6 @@ def fit_landmarks(
         landmarks=landmarks,
         landmark_scheme=scheme,
     )
-    return fit.replace(poses=eye_poses(fit, model))
 
 
 def require_face(valid: Tensor) -> None:  # [F]

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.linalg import solveh_banded
 from torch import Tensor
 
 from .landmark_rig import RIGID, LandmarkRig
@@ -184,15 +183,27 @@ def _shared_step(seen: Observation, state: Solution, guess: float, free_focal: b
 
 
 def solve_banded(hessian: Tensor, gradient: Tensor, ties: Tensor, fixed: Tensor) -> Tensor:
-    """[F, D] solution of the frames' equations, every value of a frame tied to the next frame's by -ties [F - 1, D]."""
+    """[F, D] solution of the frames' equations, every value of a frame tied to the next frame's by -ties [F - 1, D].
+
+    Block elimination from the first frame to the last and back, in double precision: of a long still stretch all that
+    is known of a frame may be its neighbour.
+    """
     frames, size = gradient.shape
-    band = torch.zeros(size + 1, frames, size, dtype=torch.float64)  # row size - k holds the k-th diagonal above
-    for above in range(size):
-        band[size - above, :, above:] = hessian.diagonal(above, 1, 2)
-    tied = ~(fixed[1:] | fixed[:-1])
-    band[0, 1:] = -(ties * tied)
-    solution = solveh_banded(band.flatten(1).numpy(), gradient.double().flatten().numpy(), overwrite_ab=True)
-    return torch.from_numpy(solution).to(gradient).view(frames, size)
+    blocks, values = hessian.double().cpu(), gradient.double().cpu()
+    tied = (ties.expand(frames - 1, size) * ~(fixed[1:] | fixed[:-1])).double().cpu()
+    inverse = torch.empty_like(blocks)
+    for frame in range(frames):
+        block = blocks[frame]
+        if frame:
+            tie = tied[frame - 1]
+            block = block - tie[:, None] * inverse[frame - 1] * tie
+            values[frame] += tie * (inverse[frame - 1] @ values[frame - 1])
+        inverse[frame] = torch.cholesky_inverse(torch.linalg.cholesky(block))
+    solution = torch.empty_like(values)
+    solution[-1] = inverse[-1] @ values[-1]
+    for frame in range(frames - 2, -1, -1):
+        solution[frame] = inverse[frame] @ (values[frame] + tied[frame] * solution[frame + 1])
+    return solution.to(gradient)
 
 
 # --------------------------------------------------------------------------------------------------------- equations
