@@ -28,7 +28,7 @@ class Priors:
     landmark: float = 0.02  # of the outer-eye-corner distance; landmarks of one face err together, hence not smaller
     landmark_count: float = 120.0  # the 468 landmarks count as so many independent ones
     betas: float = 1.0  # the columns are in standard deviations already
-    focal: float = 0.25  # of the logarithm of the focal length, about the one guessed from the picture's size
+    focal: float = 0.3  # of the logarithm of the focal length, about the one guessed from the picture's size
     jaw_open: float = 0.35  # radians
     jaw_side: float = 0.06
     temporal_rotation: float = 0.02  # radians, distance of a frame from the mean of its neighbours
