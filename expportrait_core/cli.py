@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import sys
 import warnings
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from .types import HeadModel, RenderedHead, SMPLXFit
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
+# the fit step's own lists: naming them here keeps torch out of `--help`. A test compares them
+FACES = ("largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost", "centre")
+MISSING = ("interpolate", "previous", "empty")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,9 +100,28 @@ def _fit_convert(options: argparse.Namespace, steps: Steps) -> None:
 
 
 def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
-    from .fit import save_fit
+    from .fit import BuiltInNetworks, MediaPipeMesh, MediaPipeTask, save_fit, track
+    from .fit.watching import PIECE
+    from .media import inspect_clip, is_picture, read_picture, stream_clip
 
-    _say(save_fit(_tracked(options.images, _model(options), steps, "track"), options.output))
+    model = _model(options)
+    picture = None if options.like is None else read_picture(options.like)
+    face = "like the picture" if options.like else "by number" if options.face_number else options.face
+    if options.landmarks == "mediapipe":
+        source = MediaPipeTask(options.task_file) if options.task_file else MediaPipeMesh()
+    else:
+        source = BuiltInNetworks()
+    if is_picture(options.images):
+        pieces, fps, total = iter([read_picture(options.images)]), 25.0, 1
+    else:
+        clip = inspect_clip(options.images)
+        pieces, fps, total = stream_clip(options.images, PIECE, as_bytes=True), clip.fps, clip.num_frames
+    with steps("track") as progress:
+        fit = track(
+            pieces, model, fps, options.focal, face, progress=progress, missing=options.missing,
+            number=options.face_number or 1, picture=picture, source=source, total=total,
+        )  # fmt: skip
+    _say(save_fit(fit, options.output))
 
 
 def _personalize(options: argparse.Namespace, steps: Steps) -> None:
@@ -250,6 +273,15 @@ def _parser() -> argparse.ArgumentParser:
     track = _add(of_fit, "track", _fit_track, "find the person in a picture or clip", model=True)
     track.add_argument("images", type=Path, help="picture or clip")
     _output(track, "fit file to write", ".npz", "output")
+    track.add_argument("--face", choices=FACES, default="largest", help="which of several (default: %(default)s)")
+    track.add_argument("--face-number", type=_count, help="which of several by size: 1 is the largest, 2 the next")
+    track.add_argument("--like", type=Path, help="picture of the person to follow")
+    track.add_argument("--missing", choices=MISSING, default="interpolate",
+                       help="what frames without a face show (default: %(default)s)")  # fmt: skip
+    track.add_argument("--focal", type=_positive, help="focal length in pixels (default: estimated)")
+    track.add_argument("--landmarks", choices=("built-in", "mediapipe"), default="built-in",
+                       help="what finds them (default: %(default)s)")  # fmt: skip
+    track.add_argument("--task-file", type=Path, help="face_landmarker.task, for MediaPipe's task API")
 
     personalize = _add(commands, "personalize", _personalize, "make the 3D head of a portrait", model=True, size=True)
     personalize.add_argument("images", type=Path, help="picture, or clip of the person")
@@ -277,7 +309,7 @@ def _parser() -> argparse.ArgumentParser:
     of_train = train.add_subparsers(dest="model", required=True, metavar="MODEL")
     transfer = _add(of_train, "transfer", _train_transfer, "the transfer model, on a made-up population")
     transfer.add_argument("--steps", type=_count, default=6000, help="of the whole training (default: %(default)s)")
-    transfer.add_argument("--minutes", type=_minutes, help="stop earlier; --resume goes on (default: no limit)")
+    transfer.add_argument("--minutes", type=_positive, help="stop earlier; --resume goes on (default: no limit)")
     transfer.add_argument("--resume", action="store_true", help="go on where a run into the same output stopped")
     transfer.add_argument("--seed", type=int, default=0, help="of everything random (default: %(default)s)")
     _output(transfer, "checkpoint to write; the state to resume from lies beside it", ".safetensors")
@@ -287,7 +319,7 @@ def _parser() -> argparse.ArgumentParser:
     generator.add_argument("--workers", type=_count, default=1, help="processes that render (default: %(default)s)")
     generator.add_argument("--steps", type=_count, default=4000, help="of the whole training (default: %(default)s)")
     generator.add_argument("--learning-rate", type=float, default=1e-3, help="highest (default: %(default)s)")
-    generator.add_argument("--minutes", type=_minutes, default=5.0, help="of this piece (default: %(default)s)")
+    generator.add_argument("--minutes", type=_positive, default=5.0, help="of this piece (default: %(default)s)")
     generator.add_argument("--start", type=Path, help="weights to begin from (default: random ones)")
     _output(generator, "weights to write; the checkpoint to go on from lies beside them", ".safetensors")
 
@@ -320,14 +352,15 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _minutes(text: str) -> float:
+def _positive(text: str) -> float:
+    """A number above 0, as an argument."""
     try:
-        minutes = float(text)
+        value = float(text)
     except ValueError:
-        minutes = 0.0
-    if not minutes > 0:
-        raise argparse.ArgumentTypeError(f"found '{text}', expected minutes above 0")
-    return minutes
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a number above 0")
+    return value
 
 
 def _fit_argument(parser: argparse.ArgumentParser) -> None:

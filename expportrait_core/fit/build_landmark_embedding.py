@@ -23,7 +23,7 @@ from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
 from ..portable import write_npz
 from ..render import interpolate, vertex_normals, visible_triangles
 from ..types import HEAD, JAW, NECK, Camera, HeadModel
-from .landmarks import detect_faces, face_landmarks, largest_face
+from .landmarks import NUM_MESH, detect_faces, face_landmarks, largest_face
 
 SIZE = 640
 BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
@@ -75,7 +75,7 @@ def cast(
     boxes = detect_faces(picture)[0]
     if not boxes:
         return None
-    points, _ = face_landmarks(picture, [largest_face(boxes)])
+    points = face_landmarks(picture, [largest_face(boxes)])[0][:, :NUM_MESH]
     at = points[0, :, :2].floor().long().clamp(0, SIZE - 1)
     triangle = ids[0, at[:, 1], at[:, 0]].long()
     # barycentric coordinates of the exact landmark position in its triangle

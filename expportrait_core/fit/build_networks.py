@@ -3,7 +3,7 @@
 A build tool, not needed at run time. It wants the `tflite` package (the reader of the file format, nothing that runs
 it) and the wheel `mediapipe-0.10.14-*.whl`, from which it reads three files; the result is the same byte for byte
 whenever it is run. MediaPipe's code and these models are Apache-2.0, (c) The MediaPipe Authors; the model cards are
-"MediaPipe BlazeFace Short Range", "MediaPipe Face Mesh" and "MediaPipe Selfie Segmentation".
+"MediaPipe BlazeFace Short Range", "MediaPipe Attention Mesh" and "MediaPipe Selfie Segmentation".
 
 The source is channels-last (N, H, W, C); ours is channels-first, so weights are permuted and nothing else changes.
 """
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 SOURCES = {
     "face_detector": "mediapipe/modules/face_detection/face_detection_short_range.tflite",
-    "face_landmarks": "mediapipe/modules/face_landmark/face_landmark.tflite",
+    "face_landmarks": "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
     "person_segmentation": "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
 }
 ACTIVATIONS = {"RELU": "relu", "HARD_SWISH": "hard_swish", "LOGISTIC": "sigmoid", "PRELU": "prelu"}
@@ -166,6 +166,9 @@ class Converter:
             narrow = next(t for t in inputs if t in self.narrow)
             wide = next(t for t in inputs if t != narrow)
             self.add("add_channels", [self.narrow[narrow], wide], output)
+        elif name == "MUL" and inputs[1] in self.float16:
+            layer = self.add("multiply", inputs[:1], output)
+            self.weights[layer + ".weight"] = self.weight(inputs[1])
         elif name in ("ADD", "MUL"):
             self.add("add" if name == "ADD" else "multiply", inputs, output)
         elif name == "MAX_POOL_2D":
@@ -188,6 +191,11 @@ class Converter:
             layer = self.add("transposed_conv", inputs[:1], output, stride=stride)
             self.weights[layer + ".weight"] = np.ascontiguousarray(weight)
             self.weights[layer + ".bias"] = self.weight(inputs[2])
+        elif name in ("Landmarks2TransformMatrix", "TransformTensorBilinear", "TransformLandmarks"):
+            self.add_attention(name, inputs, output, operator)
+        elif name == "STRIDED_SLICE" or (name == "RESHAPE" and result[1:3] == [1, 1]):
+            require(int(np.prod(shape)) == int(np.prod(result)), "reshaped outputs")
+            self.names[output] = self.names[inputs[0]]
         elif name == "RESHAPE":
             require(len(result) == 3 and result[1] * result[2] == int(np.prod(shape[1:])), "[1, rows, columns]")
             self.add("rows", inputs[:1], output, columns=result[2])
@@ -195,6 +203,26 @@ class Converter:
             self.add("concatenate", inputs, output)
         else:
             raise ValueError(f"The source has the operation {name}, which the converter does not know.")
+
+    def add_attention(self, name: str, inputs: list[int], output: int, operator: Any) -> None:
+        """MediaPipe's own operations that look at lips and eyes again, in regions that the mesh gives."""
+        if name == "TransformLandmarks":
+            self.add("place", inputs, output)
+            return
+        options = self.flexible_options(operator)
+        require(options["output_height"] == options["output_width"], "square regions")
+        if name == "TransformTensorBilinear":
+            self.add("cut", inputs, output, side=options["output_height"])
+            return
+        require(options["scale_x"] == options["scale_y"] and options["target_rotation_radians"] == 0, "level regions")
+        level = [options["left_rotation_idx"], options["right_rotation_idx"]]
+        self.add("region", inputs, output, points=options["subset_idxs"], level=level, scale=options["scale_x"],
+                 side=options["output_height"])  # fmt: skip
+
+    def flexible_options(self, operator: Any) -> dict:
+        from flatbuffers import flexbuffers  # comes with tflite
+
+        return flexbuffers.Loads(operator.CustomOptionsAsNumpy().tobytes())
 
 
 def require(holds: bool, expected: str) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.func import jacfwd, vmap
 
 from ..body.posing import axis_angle_to_matrix, joint_transforms
 from ..types import HEAD, JAW, NECK, NUM_JOINTS, HeadModel
@@ -100,34 +99,65 @@ class LandmarkRig:
         canonical = self.canonical(betas, expression)
         return (canonical[..., None] * transforms[..., :3, :]).sum(2) + transforms[..., 3, :]
 
+    def joints_and_derivatives(
+        self,
+        betas: Tensor,  # [B]
+        rigid: Tensor,  # [F, 8]
+    ) -> tuple[Tensor, Tensor]:
+        """`joint_transforms` and their derivatives by the rigid values [F, J', 4, 3, 8].
+
+        A chain of joints is linear in every single rotation, so adding a rotation's derivative to it adds the
+        derivative of the whole chain.
+        """
+        joints = (self.joint_template + self.joint_shape_basis @ betas).expand(len(rigid), -1, -1)
+        poses = poses_from_rigid(rigid)
+        rotations = axis_angle_to_matrix(poses)
+
+        def chain(rotations: Tensor) -> Tensor:
+            return joint_transforms(rotations, joints, self.parents, list(self.used))
+
+        base = chain(rotations)
+        derivatives = base.new_zeros(*base.shape, RIGID)
+        for joint, first, count, share in ((NECK, 0, 3, NECK_SHARE), (HEAD, 0, 3, 1 - NECK_SHARE), (JAW, 6, 2, 1.0)):
+            by_vector = share * rotation_derivatives(poses[:, joint])  # [F, 3, 3, 3]
+            for axis in range(count):
+                moved = rotations.clone()
+                moved[:, joint] += by_vector[..., axis]
+                derivatives[..., first + axis] += chain(moved) - base
+        # the weights of a landmark sum to one, so the translation can go onto every joint
+        derivatives[:, :, 3, :, 3:6] = torch.eye(3).to(derivatives)
+        return base + torch.nn.functional.pad(rigid[:, None, None, 3:6], (0, 0, 3, 0)), derivatives
+
     def pixels_and_jacobians(
         self,
         betas: Tensor,  # [B]
         expression: Tensor,  # [F, E]
-        rigid: Tensor,  # [F, 8]
         intrinsics: Tensor,  # [3, 3]; the camera looks along -z of the world, y up
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pixels [F, L, 2] and their derivatives: by rigid [F, L, 2, 8], expression [F, L, 2, E], betas [F, L, 2, B].
+        joints: tuple[Tensor, Tensor],  # of `joints_and_derivatives`
+        with_betas: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+        """Pixels [F, L, 2] and their derivatives: by rigid [F, L, 2, 8], expression [F, L, 2, E], betas [F, L, 2, B];
+        and world positions [F, L, 3] with the pixels' derivative by them [F, L, 2, 3].
 
         The derivative by the betas leaves out how they move the joints, a part in a hundred of it.
         """
+        of_joints, joints_by_rigid = joints
+        frames, count = len(expression), len(self.numbers)
         canonical = self.canonical(betas, expression)
-        transforms = self.transforms(betas, rigid)
-        points = (canonical[..., None] * transforms[..., :3, :]).sum(2) + transforms[..., 3, :]
+        homogeneous = torch.nn.functional.pad(canonical, (0, 1), value=1.0)  # [F, L, 4]
+        transforms = (self.weights @ of_joints.flatten(2)).unflatten(2, (4, 3))  # [F, L, 4, 3]
+        points = (homogeneous[..., None, :] @ transforms)[..., 0, :]
         pixels, by_point = project_with_jacobian(points, intrinsics)
-
-        # only the few joints are differentiated automatically; from there to landmarks everything is linear
-        # [F, J', 4, 3, 8]
-        joints_by_rigid = vmap(jacfwd(lambda one: self.joint_transforms(betas, one[None])[0]))(rigid)
-        by_rigid = (self.weights @ joints_by_rigid.flatten(2)).unflatten(2, (4, 3, RIGID))  # [F, L, 4, 3, 8]
-        by_rigid = (canonical[..., None, None] * by_rigid[:, :, :3]).sum(2) + by_rigid[:, :, 3]
+        by_rigid = (self.weights @ joints_by_rigid.flatten(2)).view(frames, count, 4, 3 * RIGID)
+        by_rigid = (homogeneous[..., None, :] @ by_rigid).view(frames, count, 3, RIGID)
         linear = by_point @ transforms[..., :3, :].transpose(-1, -2)  # [F, L, 2, 3] pixel by canonical position
-        return (
-            pixels,
-            by_point @ by_rigid,
-            linear @ self.expression_basis,
-            linear @ self.shape_basis,
-        )
+        across = linear.movedim(0, 1).flatten(1, 2)  # [L, 2 F, 3]: one product per landmark, not one more per frame
+
+        def through(basis: Tensor) -> Tensor:  # [L, 3, n] to [F, L, 2, n]
+            return (across @ basis).unflatten(1, (frames, 2)).movedim(1, 0)
+
+        by_betas = through(self.shape_basis) if with_betas else None
+        return pixels, by_point @ by_rigid, through(self.expression_basis), by_betas, points, by_point
 
 
 def poses_from_rigid(
@@ -140,6 +170,31 @@ def poses_from_rigid(
     rows[NECK], rows[HEAD] = NECK_SHARE * head, (1 - NECK_SHARE) * head
     rows[JAW] = torch.nn.functional.pad(jaw, (0, 1))
     return torch.stack(rows, 1)
+
+
+def rotation_derivatives(
+    vector: Tensor,  # [F, 3] axis-angle
+) -> Tensor:
+    """Derivatives [F, 3, 3, 3] of rotation matrices by the three values (last) of their vector.
+
+    Gallego and Yezzi, "A compact formula for the derivative of a 3-D rotation in exponential coordinates", 2015.
+    """
+    v = vector.double()
+    rotation, identity = axis_angle_to_matrix(v), torch.eye(3).to(v)
+    square = (v**2).sum(-1).clamp(min=1e-18)
+    columns = []
+    for axis in range(3):
+        tilt = torch.linalg.cross(v, (identity - rotation)[..., axis])
+        inner = (v[:, axis, None] * v + tilt) / square[:, None]
+        inner = torch.where(square[:, None] < 1e-10, identity[axis], inner)
+        columns.append(cross_matrix(inner) @ rotation)
+    return torch.stack(columns, -1).to(vector)
+
+
+def cross_matrix(vector: Tensor) -> Tensor:  # [F, 3] to [F, 3, 3]
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
 
 
 def project_with_jacobian(

@@ -93,13 +93,19 @@ def run_layer(
             value = inputs[1].clone()
             value[:, : first.shape[1]] += first
         case "multiply":
-            value = first * inputs[1]
+            value = first * (inputs[1] if len(inputs) > 1 else weights[name + ".weight"])
         case "upsample":
             value = F.interpolate(first, scale_factor=layer["stride"], mode="bilinear", align_corners=False)
         case "rows":  # [N, C, H, W] to [N, rows, columns], rows in the order y, x, channel group
             value = first.permute(0, 2, 3, 1).reshape(len(first), -1, layer["columns"])
         case "concatenate":
             value = torch.cat(inputs, dim=1)
+        case "region":
+            value = region_around(first[:, layer["points"], :2], first[:, layer["level"], :2], layer)
+        case "cut":  # a region of a value, [N, C, side, side]
+            value = cut_region(first, inputs[1], layer["side"])
+        case "place":  # points in a region, [N, P, 2], to where they are in the whole
+            value = first @ inputs[1][:, :2, :2].transpose(1, 2) + inputs[1][:, None, :2, 3]
         case unknown:
             raise ValueError(f"The network has a layer '{unknown}' that this release does not know. Update the pack.")
     match layer.get("activation"):
@@ -115,6 +121,36 @@ def run_layer(
             return F.prelu(value, weights[name + ".slope"])
         case unknown:
             raise ValueError(f"The network has an activation '{unknown}' that this release does not know.")
+
+
+def region_around(
+    points: Tensor,  # [N, P, 2] what it surrounds, in cells of the value that it is cut from
+    level: Tensor,  # [N, 2, 2] two points whose line its rows are parallel to
+    layer: dict,
+) -> Tensor:
+    """A turned rectangle as the matrix [N, 4, 4] from its own coordinates, 0..side, to the value's."""
+    across = F.normalize(level[:, 1] - level[:, 0], dim=1)
+    axes = torch.stack([across, across.flip(1) * across.new_tensor([-1.0, 1.0])], dim=2)  # columns
+    turned = points @ axes
+    low, high = turned.amin(dim=1), turned.amax(dim=1)
+    matrix = torch.eye(4, device=points.device).repeat(len(points), 1, 1)
+    matrix[:, :2, :2] = axes * ((high - low) * (layer["scale"] / layer["side"]))[:, None]
+    centre = (axes @ ((low + high) / 2)[..., None])[..., 0]
+    matrix[:, :2, 3] = centre - matrix[:, :2, :2].sum(dim=2) * layer["side"] / 2
+    return matrix
+
+
+def cut_region(
+    value: Tensor,  # [N, C, H, W]
+    matrix: Tensor,  # [N, 4, 4] from the region's coordinates to the value's, both counted from the first cell's corner
+    side: int,
+) -> Tensor:  # [N, C, side, side]
+    steps = torch.arange(side, device=value.device) + 0.5
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    cells = torch.stack([x, y], dim=-1).reshape(-1, 2)
+    cells = cells @ matrix[:, :2, :2].transpose(1, 2) + matrix[:, None, :2, 3]
+    grid = cells / cells.new_tensor([value.shape[3], value.shape[2]]) * 2 - 1
+    return F.grid_sample(value, grid.unflatten(1, (side, side)), mode="bilinear", align_corners=False)
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,7 +30,19 @@ class Regions:
     def __len__(self) -> int:
         return len(self.angle)
 
-    def __getitem__(self, index: slice) -> Regions:
+    @classmethod
+    def joined(cls, parts: list[Regions]) -> Regions:
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("centre", "size", "angle")))
+
+    def towards(self, other: Regions, share: float) -> Regions:
+        """Between these (0) and as many others (1), turned the shorter way."""
+        turn = torch.remainder(other.angle - self.angle + math.pi, 2 * math.pi) - math.pi
+        return Regions(
+            torch.lerp(self.centre, other.centre, share), torch.lerp(self.size, other.size, share),
+            self.angle + share * turn,
+        )  # fmt: skip
+
+    def __getitem__(self, index: slice | Tensor) -> Regions:
         return Regions(self.centre[index], self.size[index], self.angle[index])
 
     def repeat(self, count: int) -> Regions:
@@ -43,23 +56,48 @@ class Regions:
 
     def cut(
         self,
-        images: Tensor,  # [N, 3, H, W]
+        images: Tensor,  # [N, 3, H, W], 0..1 or bytes
         side: int,
         beyond: str,  # what lies beyond the picture: "zeros", "border"
-    ) -> Tensor:  # [N, 3, side, side]
+    ) -> Tensor:  # [N, 3, side, side] 0..1
         """The regions as square pictures. Several samples are averaged per pixel where the picture is made smaller."""
         # a bilinear sample reaches over two pixels, so one is enough down to half the size
         samples = max(min(round(float(self.size.max()) / side / 2), MOST_SAMPLES // side), 1)
-        steps = (torch.arange(side * samples, device=images.device) + 0.5) / (side * samples)
+        channels_last = images.permute(0, 2, 3, 1)
+        if images.device.type == "cpu" and channels_last[0].is_contiguous():
+            cut = self._sample_rows(channels_last, side * samples, beyond)
+        else:
+            cut = self._sample(images.float(), side * samples, beyond)
+        cut = cut / 255 if images.dtype == torch.uint8 else cut
+        return F.avg_pool2d(cut, samples) if samples > 1 else cut
+
+    def _sample(self, images: Tensor, side: int, beyond: str) -> Tensor:
+        steps = (torch.arange(side, device=images.device) + 0.5) / side
         extent = self.centre.new_tensor([images.shape[3], images.shape[2]])
         # grid_sample wants -1 and 1 at the picture's edges
-        corners = self.to_picture(self.centre.new_tensor([[[0, 0], [1, 0], [0, 1]]])) / extent * 2 - 1
-        origin, right, down = (c[:, None, None] for c in corners.unbind(dim=1))  # each [N, 1, 1, 2]
+        origin, right, down = (c[:, None, None] for c in (self._corners() / extent * 2 - 1).unbind(dim=1))
         grid = origin + steps[:, None] * (right - origin) + steps[:, None, None] * (down - origin)
         if beyond == "border":  # its own padding mode for that is missing on some devices
             grid = grid.clamp(1 / extent - 1, 1 - 1 / extent)  # the centres of the outermost pixels
-        cut = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        return F.avg_pool2d(cut, samples) if samples > 1 else cut
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def _sample_rows(self, images: Tensor, side: int, beyond: str) -> Tensor:
+        """The same of pictures [N, H, W, 3] by OpenCV, which reads only what is in the region: eight times faster."""
+        import cv2  # takes a while to import, and is not always needed
+
+        edge = cv2.BORDER_REPLICATE if beyond == "border" else cv2.BORDER_CONSTANT
+        origin, right, down = self._corners().double().unbind(dim=1)
+        axes = torch.stack([right - origin, down - origin], dim=2) / side  # [N, 2, 2] picture by region pixels
+        # OpenCV counts from the centre of the first pixel, in the region and in the picture
+        first = origin + axes.sum(dim=2) / 2 - 0.5
+        matrices = torch.cat([axes, first[..., None]], dim=2).numpy()
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        pictures = (image.numpy() for image in images)  # of an expanded batch too: one picture many times
+        cut = [cv2.warpAffine(p, m, (side, side), flags=flags, borderMode=edge) for p, m in zip(pictures, matrices)]
+        return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float()
+
+    def _corners(self) -> Tensor:  # [N, 3, 2] pixels: top left, top right, bottom left
+        return self.to_picture(self.centre.new_tensor([[[0, 0], [1, 0], [0, 1]]]))
 
 
 def whole_picture(picture_size: tuple[int, int], device: torch.device) -> Regions:

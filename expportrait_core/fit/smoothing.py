@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from ..types import SMPLXFit
@@ -24,7 +23,6 @@ OPENING_EXPRESSION, OPENING_ROTATION, OPENING_TRANSLATION = 1.0, 4.0, 20.0  # Hz
 GUARD = 3.0  # standard deviations of the jitter that smoothing may move a value by, where fast motion is kept
 FLOOR_EXPRESSION, FLOOR_ROTATION, FLOOR_TRANSLATION = 0.01, math.radians(0.15), 0.0005  # it may always move these
 
-GAPS = ("interpolate", "previous")
 
 
 def smooth_fit(
@@ -117,20 +115,3 @@ def _cut(vectors: Tensor, limit: Tensor) -> Tensor:
     """Vectors [..., 3] no longer than the limit."""
     length = vectors.norm(dim=-1, keepdim=True)
     return vectors * (limit / length.clamp(min=1e-12)).clamp(max=1)
-
-
-def fill_gaps(fit: SMPLXFit, how: str) -> SMPLXFit:
-    """What a frame without a face shows: "interpolate" follows its neighbours, as the tracker leaves it, "previous"
-    holds the last frame with a face (the first one before that). Such frames stay marked as not valid.
-
-    Raises:
-        ValueError: an unknown choice.
-    """
-    if how not in GAPS:
-        raise ValueError(f"Missing frames are to be filled by '{how}', expected one of {', '.join(GAPS)}.")
-    if how == "interpolate" or fit.valid.all():
-        return fit
-    frames = torch.arange(fit.num_frames, device=fit.valid.device)
-    last = torch.where(fit.valid, frames, -1).cummax(0).values
-    source = torch.where(last < 0, fit.valid.nonzero()[0, 0], last)
-    return fit.replace(expression=fit.expression[source], poses=fit.poses[source], translation=fit.translation[source])

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
 from ..body.posing import pose_vertices
 from ..body.upsampling import build_upsampling
-from ..fit.tracking import EYELID_WEIGHT, EYELIDS, FACE_OVAL, LIP_WEIGHT, LIPS, OVAL_WEIGHT
+from ..fit.landmark_scheme import EYELID_WEIGHT, EYELIDS, FACE_OVAL, LIP_WEIGHT, LIPS, OVAL_WEIGHT
 from ..types import HeadModel, SMPLXFit
 
 OUTER_EYE_CORNERS = {"mediapipe478": (33, 263), "ibug68": (36, 45), "ibug51": (19, 28)}
@@ -22,6 +22,7 @@ MEDIAPIPE_POINTS = {
     "mediapipe478": tuple(range(478)), "ibug68": IBUG68_FROM_MEDIAPIPE, "ibug51": IBUG68_FROM_MEDIAPIPE[17:],
 }  # fmt: skip
 """Which of MediaPipe's points each scheme consists of."""
+IRISES = 468  # MediaPipe's points from here on
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def _trust(scheme: str) -> Tensor:
     trust = torch.ones(478)
     for group, weight in ((FACE_OVAL, OVAL_WEIGHT), (EYELIDS, EYELID_WEIGHT), (LIPS, LIP_WEIGHT)):
         trust[list(group)] = weight
+    trust[IRISES:] = 0.0  # they follow the gaze, which is the tracker's to find
     return trust[list(MEDIAPIPE_POINTS[scheme])]
 
 

@@ -15,7 +15,7 @@ import torch
 
 from expportrait_core.assets import PERFORMANCE, PHOTO
 from expportrait_core.body.flame import LANDMARK_FILES
-from expportrait_core.fit import FACES, GAPS, load_fit, save_fit
+from expportrait_core.fit import FACES, MISSING, load_fit, save_fit
 from expportrait_core.generator.generate import OVERLAP, WINDOW
 from expportrait_core.generator.preview.animate import BACKGROUNDS
 from expportrait_core.head import QUALITIES, load_head
@@ -83,7 +83,7 @@ def test_every_node_lies_in_our_menu_and_says_what_it_does(nodes) -> None:
 
 
 @pytest.mark.parametrize(("node", "widget", "choices"), [
-    ("ExpPortraitTrackHead", "face", FACES), ("ExpPortraitTrackHead", "missing_frames", GAPS),
+    ("ExpPortraitTrackHead", "face", FACES), ("ExpPortraitTrackHead", "missing_frames", MISSING),
     ("ExpPortraitPersonalizeHead", "quality", QUALITIES),
     ("ExpPortraitPersonalizeHead", "normals_convention", CONVENTIONS), ("ExpPortraitRenderNormals", "space", SPACES),
     ("ExpPortraitRenderNormals", "region_map", DETAILS),

@@ -11,7 +11,7 @@ from scipy.signal import savgol_filter
 
 from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import axis_angle_to_matrix
-from expportrait_core.fit import fill_gaps, load_fit, quaternions, smooth_fit
+from expportrait_core.fit import load_fit, quaternions, smooth_fit
 from expportrait_core.fit.expression_names import default_names
 from expportrait_core.fit.filters import savitzky_golay
 from expportrait_core.fit.smoothing import METHODS, jitter
@@ -54,17 +54,6 @@ def test_frames_without_a_face_count_as_nothing(performance) -> None:
     assert torch.allclose(
         smooth_fit(still.replace(expression=expression, valid=valid), 1).expression, still.expression, atol=1e-4
     )
-
-
-def test_previous_holds_the_last_frame_with_a_face(performance) -> None:
-    few = performance.frames(slice(0, 6))
-    few = few.replace(valid=torch.tensor([False, True, False, False, True, False]))
-    held = fill_gaps(few, "previous")
-    assert torch.equal(held.expression, few.expression[[1, 1, 1, 1, 4, 4]])
-    assert torch.equal(held.valid, few.valid)
-    assert fill_gaps(few, "interpolate") is few
-    with pytest.raises(ValueError, match="guess"):
-        fill_gaps(few, "guess")
 
 
 # ------------------------------------------------------------------------------------------------- made-up still heads

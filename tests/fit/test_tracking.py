@@ -8,9 +8,10 @@ from torch import Tensor
 
 from expportrait_core.body import landmark_points, pose_vertices
 from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
+from expportrait_core.fit.landmark_fit import pinhole
 from expportrait_core.fit.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
+from expportrait_core.fit.landmark_scheme import eye_openness
 from expportrait_core.fit.solver import Priors
-from expportrait_core.fit.tracking import pinhole
 from expportrait_core.types import HEAD, JAW, NECK, HeadModel, SMPLXFit
 
 
@@ -43,12 +44,16 @@ def test_clip_is_followed_and_its_blink_kept(single_face: tuple[Tensor, float], 
     drawn, seen = projected(fit, coarse_head), fit.landmarks[..., :2]
     gaps = torch.stack([lip_gap(seen), lip_gap(drawn)])
     assert float(torch.corrcoef(gaps)[0, 1]) > 0.95  # the mouth opens where the picture's does
-    eye = [(p[:, 159] - p[:, 145]).norm(dim=-1) for p in (seen, drawn)]
-    assert 26 <= int(eye[1].argmin()) <= 28  # the blink
-    closing = [float(e.min() / e.median()) for e in eye]  # the landmark network itself never closes the eye fully
-    assert closing[0] < 0.6 and closing[1] < closing[0] + 0.1
+    openness = [eye_openness(p).mean(1) for p in (seen, drawn)]
+    assert 26 <= int(openness[1].argmin()) <= 28  # the blink
+    closing = [float(o.min() / o.median()) for o in openness]
+    assert closing[0] < 0.2 and closing[1] < closing[0] + 0.08
     turn = (fit.poses[:, NECK] + fit.poses[:, HEAD]) * 180 / torch.pi
     assert (turn[1:] - turn[:-1]).abs().max() < 3  # no frame jumps
+
+
+TEMPORAL = ("temporal_rotation", "temporal_translation", "temporal_expression",
+            "still_rotation", "still_translation", "still_expression")  # fmt: skip
 
 
 @pytest.fixture
@@ -65,7 +70,8 @@ def truth(coarse_head: HeadModel) -> SMPLXFit:
     expression[3, coarse_head.expression_names.index("eyeBlinkLeft")] = 1
     expression[:, coarse_head.expression_names.index("mouthSmileLeft")] = 0.6
     intrinsics = pinhole(1.5 * 640, 480, 640)
-    fit = fit_landmarks(torch.rand(6, 478, 3) * 50 + 100, (480, 640), coarse_head)  # any fit, for its camera
+    random = torch.cat([torch.rand(6, 478, 2) * 50 + 100, torch.ones(6, 478, 1)], -1)
+    fit = fit_landmarks(random, (480, 640), coarse_head, focal=960.0)  # any fit, for its camera
     betas = 0.5 * torch.randn(40, generator=generator)
     fit = fit.replace(betas=betas, expression=expression, poses=poses_from_rigid(rigid), translation=rigid[:, 3:6])
     assert torch.equal(fit.camera.intrinsics[0], intrinsics)
@@ -76,7 +82,7 @@ def truth(coarse_head: HeadModel) -> SMPLXFit:
 
 
 def test_known_pose_and_expression_come_back(truth: SMPLXFit, coarse_head: HeadModel) -> None:
-    fit = fit_landmarks(truth.landmarks, truth.image_size, coarse_head)
+    fit = fit_landmarks(truth.landmarks, truth.image_size, coarse_head, focal=960.0)
     turn, wanted = (f.poses[:, HEAD] / 0.6 * 180 / torch.pi for f in (fit, truth))
     assert (turn - wanted).norm(dim=1).max() < 4  # degrees; expression and shape share a little of a nod
     assert (fit.translation - truth.translation).norm(dim=1).max() < 0.08  # depth is the weak direction
@@ -111,11 +117,13 @@ def test_jacobians_of_the_rig(coarse_head: HeadModel, truth: SMPLXFit) -> None:
     rigid = torch.zeros(1, RIGID)
     rigid[0] = torch.tensor([0.1, 0.3, -0.1, 0.02, -0.66, -1.0, 0.2, 0.02])
     betas, expression = truth.betas, truth.expression[:1]
-    pixels, by_rigid, by_expression, by_betas = rig.pixels_and_jacobians(betas, expression, rigid, intrinsics)
+    pixels, by_rigid, by_expression, by_betas, *_ = rig.pixels_and_jacobians(
+        betas, expression, intrinsics, rig.joints_and_derivatives(betas, rigid)
+    )
     step = 1e-3
 
     def moved(*, b: Tensor = betas, e: Tensor = expression, r: Tensor = rigid) -> Tensor:
-        return (rig.pixels_and_jacobians(b, e, r, intrinsics)[0] - pixels) / step
+        return (rig.pixels_and_jacobians(b, e, intrinsics, rig.joints_and_derivatives(b, r))[0] - pixels) / step
 
     for k in range(RIGID):
         assert (moved(r=rigid + step * torch.eye(RIGID)[k]) - by_rigid[..., k]).abs().max() < 6
@@ -157,7 +165,7 @@ def test_noise_of_the_landmarks_does_not_shake_the_head(truth: SMPLXFit, coarse_
     still = truth.landmarks[2:3].repeat(16, 1, 1)
     grain = torch.randn(16, 478, 2, generator=torch.Generator().manual_seed(0))
     still[..., :2] += 1.5 * grain
-    free = Priors(temporal_rotation=1e3, temporal_translation=1e3, temporal_expression=1e3)
+    free = Priors(**dict.fromkeys(TEMPORAL, 1e3))
 
     def shake(priors: Priors) -> tuple[float, float]:
         fit = fit_landmarks(still, truth.image_size, coarse_head, priors=priors)
@@ -165,4 +173,4 @@ def test_noise_of_the_landmarks_does_not_shake_the_head(truth: SMPLXFit, coarse_
         return float(moved.norm(dim=1).mean()), float((fit.expression[1:] - fit.expression[:-1]).abs().mean())
 
     held, loose = shake(Priors()), shake(free)
-    assert held[0] < 0.7 * loose[0] and held[1] < 0.7 * loose[1], (held, loose)
+    assert held[0] < 0.4 * loose[0] and held[1] < 0.6 * loose[1], (held, loose)

