@@ -123,11 +123,9 @@ class SMPLXFit(Portable):
         require_shape(self, "translation", self.translation, frames, 3)
         if len(self.camera) != frames:
             raise ValueError(f"The fit has {frames} frames and {len(self.camera)} cameras, expected one per frame.")
-        for name in ("betas", "expression", "poses", "translation", "landmarks"):
-            if (values := getattr(self, name)) is None:
-                continue
-            require_floats(self, name, values)
-            if not torch.isfinite(values).all():
+        for name in ("betas", "expression", "poses", "translation"):
+            require_floats(self, name, getattr(self, name))
+            if not torch.isfinite(getattr(self, name)).all():
                 raise ValueError(f"The fit's {name} holds NaN or infinite values. Track the clip again.")
         device = self.expression.device
         if self.valid is None:
@@ -144,6 +142,11 @@ class SMPLXFit(Portable):
             raise ValueError(f"The fit's frame numbers are {self.frame_ids.dtype}, expected whole numbers.")
         if self.landmarks is not None:
             require_shape(self, "landmarks", self.landmarks, frames, "L", 3)
+            require_floats(self, "landmarks", self.landmarks)
+            seen = self.landmarks[self.valid]
+            seen = seen[seen[..., 2] != 0]  # points that were not seen may be anything
+            if not torch.isfinite(seen).all():
+                raise ValueError("The fit's landmarks hold NaN or infinite values. Give those a confidence of 0.")
 
     @property
     def num_frames(self) -> int:
