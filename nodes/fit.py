@@ -75,7 +75,7 @@ class LoadSMPLXFit(io.ComfyNode):
             description="Reads a tracked performance, or the built-in one, to drive a head with.",
             search_aliases=["driving", "motion", "performance"],
             inputs=[
-                HeadModel.Input("head_model", tooltip="The head model that the fit was made with."),
+                HeadModel.Input("head_model", tooltip="The head model that the fit is going to move."),
                 io.Combo.Input(
                     "file",
                     options=[DEMO_PERFORMANCE, *fit_files.fit_choices()],
@@ -89,6 +89,11 @@ class LoadSMPLXFit(io.ComfyNode):
                     max=9999,
                     optional=True,
                     tooltip="Which person, where a tracker followed several; -1 is the one in most frames.",
+                ),
+                HeadModel.Input(
+                    "body_model",
+                    optional=True,
+                    tooltip="Your SMPL-X or FLAME file, where the fit has its expressions and another head is driven.",
                 ),
             ],
             outputs=[
@@ -109,13 +114,13 @@ class LoadSMPLXFit(io.ComfyNode):
         return "" if file == DEMO_PERFORMANCE or files.why_no_name(file) else fit_files.fit_fingerprint(file)
 
     @classmethod
-    def execute(cls, head_model, file: str, person: int = -1) -> io.NodeOutput:
+    def execute(cls, head_model, file: str, person: int = -1, body_model=None) -> io.NodeOutput:
         from ..expportrait_core.assets import PERFORMANCE
 
         if wrong := files.why_no_name(file):
             raise ValueError(wrong)
         path = PERFORMANCE if file == DEMO_PERFORMANCE else fit_files.fit_path(file)
-        fit = core.load_fit(path, head_model, person if person >= 0 else None)
+        fit = core.load_fit(path, head_model, person if person >= 0 else None, body_model=body_model)
         return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
 
 
