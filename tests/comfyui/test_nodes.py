@@ -182,6 +182,16 @@ def test_saved_files_are_offered_and_loaded(comfyui, walked) -> None:
     assert torch.equal(before.static_offsets, after.static_offsets) and before.report == after.report
 
 
+def test_track_head_keeps_its_widgets_and_appends(nodes) -> None:
+    """Saved graphs hold widget values by position: the first eight inputs are those of the first release."""
+    names = list(inputs_of(nodes["ExpPortraitTrackHead"]))
+    first = {"head_model", "images", "mask", "fps", "face", "missing_frames", "smoothing", "focal"}
+    widgets = [name for name in names if name in first - {"head_model", "images", "mask"}]
+    assert widgets == ["fps", "face", "missing_frames", "smoothing", "focal"]
+    assert set(names) - first == {"face_number", "person_picture", "landmarks"}
+    assert inputs_of(nodes["ExpPortraitTrackHead"])["landmarks"][0] == "FACE_LANDMARKS"
+
+
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
