@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,8 +101,7 @@ def _fit_convert(options: argparse.Namespace, steps: Steps) -> None:
 
 def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
     from .fit import BuiltInNetworks, MediaPipeMesh, MediaPipeTask, save_fit, track
-    from .fit.watching import PIECE
-    from .media import inspect_clip, is_picture, read_picture, stream_clip
+    from .media import read_picture
 
     model = _model(options)
     picture = None if options.like is None else read_picture(options.like)
@@ -111,11 +110,7 @@ def _fit_track(options: argparse.Namespace, steps: Steps) -> None:
         source = MediaPipeTask(options.task_file) if options.task_file else MediaPipeMesh()
     else:
         source = BuiltInNetworks()
-    if is_picture(options.images):
-        pieces, fps, total = iter([read_picture(options.images)]), 25.0, 1
-    else:
-        clip = inspect_clip(options.images)
-        pieces, fps, total = stream_clip(options.images, PIECE, as_bytes=True), clip.fps, clip.num_frames
+    pieces, fps, total = _pieces(options.images)
     with steps("track") as progress:
         fit = track(
             pieces, model, fps, options.focal, face, progress=progress, missing=options.missing,
@@ -220,13 +215,22 @@ def _driver(path: Path, model: HeadModel, steps: Steps) -> SMPLXFit:
 
 
 def _tracked(path: Path, model: HeadModel, steps: Steps, name: str) -> SMPLXFit:
-    from .fit import require_face, track
-    from .media import read_images
+    from .fit import track
 
-    images, fps = read_images(path)
-    require_face(images, path.name)
+    pieces, fps, total = _pieces(path)
     with steps(name) as progress:
-        return track(images, model, fps=fps or 25.0, progress=progress)
+        return track(pieces, model, fps, progress=progress, total=total)
+
+
+def _pieces(path: Path) -> tuple[Iterator[Tensor], float, int]:
+    """A picture, or a clip piece by piece, so that one of any length fits; its frames per second and their number."""
+    from .fit.watching import PIECE
+    from .media import inspect_clip, is_picture, read_picture, stream_clip
+
+    if is_picture(path):
+        return iter([read_picture(path)]), 25.0, 1
+    clip = inspect_clip(path)
+    return stream_clip(path, PIECE, as_bytes=True), clip.fps, clip.num_frames
 
 
 def _maps(options: argparse.Namespace, steps: Steps, pictures: Tensor | None = None) -> RenderedHead:

@@ -195,3 +195,45 @@ def test_training_without_the_pictures_says_what_to_install(
     monkeypatch.setattr("expportrait_core.generator.clip_pool.render_pool", lambda *_: natural_pictures())
     said = sentence(capsys, "train", "generator", "--clips", tmp_path / "clips", "-o", tmp_path / "out.safetensors")
     assert "pip install scikit-image" in said
+
+
+# ---- fit track
+
+
+def test_the_trackers_choices_are_the_cores() -> None:
+    from expportrait_core import cli
+    from expportrait_core.fit import FACES, MISSING
+
+    # by number and by likeness have options of their own
+    assert [*cli.FACES, "like the picture", "by number"] == list(FACES) and cli.MISSING == MISSING
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--face-number", "3"], "is one face to be followed, and number 3"),
+        (["--like", "gone.png"], "There is no file gone.png"),
+        (["--landmarks", "mediapipe", "--task-file", "gone.task"], "There is no file gone.task"),
+    ],
+)
+def test_what_cannot_be_tracked_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str], words: str
+) -> None:
+    assert words in sentence(capsys, "fit", "track", ASTRONAUT, tmp_path / "out.npz", *options)
+
+
+@pytest.mark.parametrize("options", [["--focal", "-3"], ["--focal", "wide"], ["--face-number", "0"], ["--face", "my"]])
+def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "track", str(ASTRONAUT), str(tmp_path / "out.npz"), *options])
+    assert f"argument {options[0]}" in capsys.readouterr().err
+
+
+def test_options_reach_the_tracker(tmp_path: Path) -> None:
+    from expportrait_core.fit import load_fit
+
+    arguments = ["fit", "track", ASTRONAUT, tmp_path / "out.npz", "--focal", "1000", "--like", ASTRONAUT, "--missing",
+                 "empty"]  # fmt: skip
+    assert main([str(a) for a in arguments]) == 0
+    fit = load_fit(tmp_path / "out.npz")
+    assert float(fit.camera.intrinsics[0, 0, 0]) == 1000 and fit.landmarks.shape == (1, 478, 3)

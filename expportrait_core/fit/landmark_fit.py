@@ -10,7 +10,7 @@ from ..types import Camera, HeadModel, SMPLXFit
 from .framing import WANTED_FACE
 from .gaze import eye_poses
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
-from .landmark_scheme import check_landmarks, landmark_pairs, trust
+from .landmark_scheme import check_landmarks, landmark_pairs, sufficient, trust
 from .solver import ExpressionPrior, Observation, Priors, Solution, solve_identity, solve_motion
 from .threads import in_threads, num_threads, one_torch_thread
 
@@ -124,7 +124,8 @@ def _observed(
     model_scheme, of_model, of_array = landmark_pairs(model, scheme)
     rig = LandmarkRig.of(model, model_scheme, min(NUM_BETAS, model.shape_basis.shape[2]))
     position = {number: i for i, number in enumerate(rig.numbers.tolist())}
-    kept = [(position[m], a) for m, a in zip(of_model, of_array) if m in position]
+    enough = sufficient(scheme)
+    kept = [(position[m], a) for m, a in zip(of_model, of_array) if m in position and a in enough]
     rows, numbers = (torch.tensor(column) for column in zip(*kept))
     rig = rig.select(rows, numbers)
     weights = trust(scheme)[numbers].to(landmarks)

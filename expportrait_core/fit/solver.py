@@ -74,9 +74,16 @@ class Observation:
 
     def scale(self) -> Tensor:
         """[F] size of the face in pixels that stands for the outer-eye-corner distance, whatever the scheme."""
-        spread = self.landmarks.std(dim=1).norm(dim=-1)
-        model_spread = self.rig.template.std(dim=0)[:2].norm()
-        return (spread * EYE_DISTANCE / model_spread).clamp(min=1e-3)
+        seen = (self.weights > 0).to(self.landmarks)[..., None]  # [F, L, 1]
+        share = seen / seen.sum(1, keepdim=True).clamp(min=1)
+
+        def spread(points: Tensor) -> Tensor:  # of the same points on both, [F, L, 2] to [F]
+            off = points - (points * share).sum(1, keepdim=True)
+            return (off**2 * share).sum((1, 2)).sqrt()
+
+        template = self.rig.template[:, :2].expand(len(seen), -1, -1)
+        ratio = spread(self.landmarks) / spread(template).clamp(min=1e-6)  # pixels per metre
+        return (EYE_DISTANCE * ratio).clamp(min=1e-3)
 
     def frames(self, index: slice | Tensor) -> Observation:
         return replace(self, landmarks=self.landmarks[index], weights=self.weights[index])

@@ -349,6 +349,16 @@ def test_a_head_in_a_linked_folder_is_offered_and_loaded(comfyui, walked, tmp_pa
         assert "outside ComfyUI's input and output folders" in refused(comfyui.run(head_graph(outside)))
 
 
+def test_track_head_keeps_its_widgets_and_appends(nodes) -> None:
+    """Saved graphs hold widget values by position: the first eight inputs are those of the first release."""
+    names = list(inputs_of(nodes["ExpPortraitTrackHead"]))
+    first = {"head_model", "images", "mask", "fps", "face", "missing_frames", "smoothing", "focal"}
+    widgets = [name for name in names if name in first - {"head_model", "images", "mask"}]
+    assert widgets == ["fps", "face", "missing_frames", "smoothing", "focal"]
+    assert set(names) - first == {"face_number", "person_picture", "landmarks"}
+    assert inputs_of(nodes["ExpPortraitTrackHead"])["landmarks"][0] == "FACE_LANDMARKS"
+
+
 # ------------------------------------------------------------------------------------------------------------- errors
 
 

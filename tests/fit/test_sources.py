@@ -132,6 +132,17 @@ def test_bad_arrays_get_a_sentence(coarse_head: HeadModel) -> None:
     assert not check_landmarks(good, "mediapipe478")[1].any()
 
 
+def test_points_that_were_not_seen_do_not_count(astronaut: Tensor, coarse_head: HeadModel) -> None:
+    """Half of the face is hidden: its points are nowhere, and the other half is fitted as before."""
+    whole = detect_landmarks(astronaut)
+    half = whole.clone()
+    half[:, whole[0, :, 0] > whole[0, 1, 0] + 8] = torch.tensor([0.0, 0.0, 0.0])
+    ours, theirs = (fit_landmarks(points, (512, 512), coarse_head, focal=900.0) for points in (whole, half))
+    assert float(landmark_error_percent(theirs, coarse_head)) < 1.5
+    assert (ours.poses - theirs.poses)[:, HEAD].norm() < 0.12
+    assert (ours.translation - theirs.translation).norm() < 0.12
+
+
 # ---- ComfyUI's own nodes
 
 
