@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -33,11 +34,12 @@ def executable() -> str | None:
 
 
 @contextlib.contextmanager
-def page_of(server, width: int = 2400, height: int = 1250) -> Iterator:
+def page_of(server, width: int = 1600, height: int = 900) -> Iterator:
     """The frontend of a running server, loaded, in a fresh profile that reaches nothing else."""
     from playwright.sync_api import sync_playwright
 
-    server.post("/settings", {"Comfy.TutorialCompleted": True})  # or the Templates dialog covers the page
+    # The Templates dialog would cover the page, and the map a corner of it
+    server.post("/settings", {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False})
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable(), args=FLAGS)
         page = browser.new_context(viewport={"width": width, "height": height}).new_page()
@@ -57,13 +59,19 @@ def drop(page, workflow: Path) -> None:
     """Drag the file onto the canvas, and wait until all its nodes are there."""
     text = workflow.read_text("utf-8")
     page.evaluate(DROP, text)
-    count = len(json.loads(text)["nodes"])
-    page.wait_for_function("count => window.app.graph._nodes.length === count", arg=count, timeout=30_000)
-    page.wait_for_timeout(500)
+    wait_for_nodes(page, workflow)
     complaints = [toast.inner_text() for toast in page.locator(".p-toast-message-content").all()]
     assert not [text for text in complaints if "workflow" in text.lower()], complaints
     for button in page.locator(".p-toast-close-button").all():  # "this frontend is outdated": it covers the Run button
         button.click()
+
+
+def wait_for_nodes(page, workflow: Path) -> None:
+    """Until all nodes of the file stand on the canvas, and no others."""
+    types = sorted(node["type"] for node in json.loads(workflow.read_text("utf-8"))["nodes"])
+    shown = "types => window.app.graph._nodes.map(n => n.type).sort().join() === types.join()"
+    page.wait_for_function(shown, arg=types, timeout=30_000)
+    page.wait_for_timeout(500)
 
 
 def set_widgets(page, values: dict[str, dict[str, object]]) -> None:
@@ -88,18 +96,39 @@ def press_run(page, seconds: float = 900) -> list:
     return page.evaluate("window.heard")
 
 
+def nodes_that_overlap(page) -> list[tuple[str, str]]:
+    """Titles of each two nodes that cover one another; a node's box takes in its title."""
+    boxes = page.evaluate("""() => window.app.graph._nodes.map(n => [n.title, n.pos[0], n.pos[0] + n.size[0],
+        n.pos[1] - window.LiteGraph.NODE_TITLE_HEIGHT, n.pos[1] + n.size[1]])""")
+    return [
+        (one, other)
+        for (one, *a), (other, *b) in itertools.combinations(boxes, 2)
+        if a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
+    ]
+
+
+def open_template(page, pack: str, workflow: Path) -> None:
+    """Click through the Templates dialog: the pack in its list, then the card of the workflow."""
+    page.get_by_role("button", name="Templates").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text(pack, exact=True).first.click()
+    dialog.get_by_text(workflow.stem.replace("_", " "), exact=True).first.click()
+    dialog.wait_for(state="hidden")
+    wait_for_nodes(page, workflow)
+
+
 def fit_view(page) -> None:
-    """Show the whole graph."""
+    """Show the whole graph, beside the page's own bars and buttons."""
     page.evaluate("""() => {
         const boxes = window.app.graph._nodes.map(
-            n => [n.pos[0], n.pos[1] - 40, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]);
+            n => [n.pos[0], n.pos[1] - 50, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]);
         const low = [0, 1].map(i => Math.min(...boxes.map(b => b[i])));
         const high = [2, 3].map(i => Math.max(...boxes.map(b => b[i])));
         const view = window.app.canvas.ds, canvas = window.app.canvas.canvas.getBoundingClientRect();
-        const across = (canvas.width - 80) / (high[0] - low[0]), down = (canvas.height - 120) / (high[1] - low[1]);
-        view.scale = 0.92 * Math.min(across, down);
-        view.offset[0] = 80 / view.scale - low[0];
-        view.offset[1] = 90 / view.scale - low[1];
+        const left = 75 - canvas.left, top = 130 - canvas.top, right = canvas.width - 20, bottom = canvas.height - 15;
+        view.scale = Math.min((right - left) / (high[0] - low[0]), (bottom - top) / (high[1] - low[1]));
+        view.offset[0] = left / view.scale - low[0];
+        view.offset[1] = top / view.scale - low[1];
         window.app.canvas.setDirty(true, true);
     }""")
     page.wait_for_timeout(800)

@@ -85,6 +85,7 @@ def run_in_browser(server, name: str) -> None:
     with browser.page_of(server) as page:
         for workflow in WORKFLOWS:
             browser.drop(page, workflow)
+            assert not browser.nodes_that_overlap(page)
             browser.set_widgets(page, SMALL)
             heard = browser.press_run(page)
             browser.fit_view(page)
@@ -105,6 +106,7 @@ def run_in_browser(server, name: str) -> None:
                 assert clip.num_frames >= 48 and clip.fps == 25
             shown = page.evaluate("[...document.querySelectorAll('video')].filter(v => v.readyState > 0).length")
             assert shown >= videos, "the videos stand on their nodes"
+            assert not browser.nodes_that_overlap(page), "nodes grow as they show what they made"
 
 
 @needs_browser
@@ -117,3 +119,12 @@ def test_workflows_run_in_the_oldest_frontend(install, tmp_path: Path) -> None:
     root = server_module.frontend(OLDER_FRONTEND)
     with server_module.running(install, tmp_path, "--front-end-root", str(root)) as server:
         run_in_browser(server, OLDER_FRONTEND)
+
+
+@needs_browser
+def test_workflows_open_from_the_templates_dialog(comfyui) -> None:
+    with browser.page_of(comfyui) as page:
+        for workflow in WORKFLOWS:
+            browser.open_template(page, "expportrait", workflow)
+            assert page.evaluate("window.app.canvas.ds.scale") > 8 / 14, "smaller, the frontend draws no text"
+            assert not browser.nodes_that_overlap(page)
