@@ -158,9 +158,9 @@ def test_an_edited_file_is_read_again(server, fit) -> None:
         assert answer["outputs"]["count"]["text"] == [str(frames)]
 
 
-def test_a_person_is_optional_and_last(server) -> None:
+def test_what_is_optional_comes_last_and_in_the_order_it_came_in(server) -> None:
     info = server.get(f"/object_info/{LOAD}")[LOAD]
-    assert list(info["input_order"]["optional"]) == ["person"]
+    assert list(info["input_order"]["optional"]) == ["person", "body_model"]
     assert info["input"]["optional"]["person"][1]["default"] == -1
     assert saved(server, loaded(server, "demo performance (built-in)")).num_frames == 72
 
