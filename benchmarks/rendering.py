@@ -26,7 +26,6 @@ from drawing import peers
 from drawing.scenes import FRAMES, SIZE, Scene, head, motion_of, sphere
 from preview import milliseconds as preview_milliseconds
 from preview import scene as preview_scene
-from torch import Tensor
 
 from expportrait_core.render import (
     MeshTopology,
@@ -59,7 +58,8 @@ def main() -> None:
         print(f"{name:<14}" + "".join(f"{row[c]:>14.2f}" if c in row else f"{'-':>14}" for c in columns))
     first, lines = rows["sphere 82k"], {}
     times = fastest(scaling(scenes))
-    for line in ("1 thread", "2 threads", "82k faces", "328k faces", "512 pixels", "1024 pixels", "1 frame"):
+    for line in ("1 thread", "2 threads", "82k faces", "328k faces", "512 pixels", "1024 pixels", "1 frame",
+                 "1 frame, forward and backward"):  # fmt: skip
         lines[line] = times[line]
     lines["render_normals on the head at level 1, posing included"] = times["head"]
     posing = fastest(posing_jobs()) if peers.has("smplx") else {}
@@ -140,18 +140,17 @@ def whole(scene: Scene, room: NormalPictures | None = None, threads: int = THREA
 
 
 def forward_backward(scene: Scene) -> Callable[[], None]:
-    """Normals and depth of every frame, frame by frame, and their gradient for the vertices."""
+    """Normals and depth of the frames, and their gradient for the vertices."""
     vertices, faces, camera = scene
     topology = MeshTopology.of(faces, vertices.shape[1])
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(1, SIZE, SIZE, *channels, generator=generator) for channels in ((3,), ())]
-    moving: list[Tensor] = [frame[None].clone().requires_grad_() for frame in vertices]
+    weights = [torch.randn(len(vertices), SIZE, SIZE, *channels, generator=generator) for channels in ((3,), ())]
+    moving = vertices.clone().requires_grad_()
 
     def job() -> None:
-        for i, frame in enumerate(moving):
-            frame.grad = None
-            maps = render_mesh(frame, faces, camera[i : i + 1], topology=topology)
-            torch.autograd.backward([maps.normals, maps.depth], weights)
+        moving.grad = None
+        maps = render_mesh(moving, faces, camera, topology=topology)
+        torch.autograd.backward([maps.normals, maps.depth], weights)
 
     return job
 
@@ -165,6 +164,7 @@ def scaling(scenes: dict[str, Scene]) -> dict[str, tuple[Callable[[], object], i
         "1 thread": (whole(small, threads=1), FRAMES), "2 threads": (whole(small, threads=2), FRAMES),
         "82k faces": (whole(small), FRAMES), "328k faces": (whole(large), FRAMES),
         "512 pixels": (whole(small), FRAMES), "1024 pixels": (whole(double), FRAMES), "1 frame": (whole(one), 1),
+        "1 frame, forward and backward": (forward_backward(one), 1),
         "head": (lambda: render_normals(motion, SIZE, 1), FRAMES + 1),
     }  # fmt: skip
 

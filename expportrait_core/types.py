@@ -86,9 +86,16 @@ class Camera(Portable):
         points: Tensor,  # [F, N, 3] world, metres
     ) -> Tensor:
         """Homogeneous pixel corners [F, N, 3]: (x·w, y·w, w) with w the depth in metres."""
-        rotation, translation = self.world_to_camera[:, :3, :3], self.world_to_camera[:, :3, 3]
-        in_camera = points @ rotation.transpose(1, 2) + translation[:, None]
-        return in_camera @ self.intrinsics.transpose(1, 2)
+        # Not one matrix product: what it rounds to depends on the machine, and on CUDA it may have 10 bits only. So
+        # every device, and the compiled renderer, which does the same in the same order, see the same corners.
+        x, y, z = points.unbind(-1)
+        rows = self.projection[..., None].unbind(1)
+        return torch.stack([x * r[:, 0] + y * r[:, 1] + z * r[:, 2] + r[:, 3] for r in rows], -1)
+
+    @property
+    def projection(self) -> Tensor:
+        """[F, 3, 4] from the world, homogeneous, to pixel corners."""
+        return self.intrinsics @ self.world_to_camera[:, :3]
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,34 @@ def shaped(
             f"The fit has {b} shape and {e} expression values, the head model '{model.model_id}' "
             f"{model.shape_basis.shape[2]} and {model.expression_basis.shape[2]}. Load the model the fit was made with."
         )
-    neutral = model.template + model.shape_basis[..., :b] @ betas
-    joints = model.joint_template + model.joint_shape_basis[..., :b] @ betas
+    neutral, joints = _identity(model, betas)
     basis = model.expression_basis[..., :e].flatten(0, 1)  # [V·3, E']
     vertices = neutral + (expression @ basis.T).unflatten(1, (-1, 3))
     return vertices, joints + torch.einsum("fe,jce->fjc", expression, model.joint_expression_basis[..., :e])
+
+
+def _identity(model: HeadModel, betas: Tensor) -> tuple[Tensor, Tensor]:
+    """Coarse canonical vertices [V, 3] and joints [J, 3] of the shape alone.
+
+    The last person's are kept beside the model's fields: a clip is posed in many parts, and all of SMPL-X's shape
+    directions are read for each person, which takes longer than all else that posing a few frames does.
+    """
+    if betas.requires_grad and torch.is_grad_enabled():
+        return _shaped_by(model, betas)
+    kept = vars(model).get("_identity")
+    same = kept is not None and (kept[0].dtype, kept[0].device) == (betas.dtype, betas.device)
+    if not (same and torch.equal(kept[0], betas)):
+        # not inside of ComfyUI's inference mode, as in `_FineSkin`
+        with torch.inference_mode(False), torch.no_grad():
+            own = betas.detach().clone()
+            kept = vars(model)["_identity"] = own, *_shaped_by(model, own)
+    return kept[1:]
+
+
+def _shaped_by(model: HeadModel, betas: Tensor) -> tuple[Tensor, Tensor]:
+    count = len(betas)
+    neutral = model.template + model.shape_basis[..., :count] @ betas
+    return neutral, model.joint_template + model.joint_shape_basis[..., :count] @ betas
 
 
 def joint_transforms(

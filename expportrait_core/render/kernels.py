@@ -42,6 +42,20 @@ def snap_corners(
 
 
 @compiled
+def project_points(
+    vertices: np.ndarray,  # [V, 3]
+    projection: np.ndarray,  # [3, 4]
+    corners: np.ndarray,  # [V, 3], written
+) -> None:
+    """`Camera.project`, to the bit."""
+    for v in range(len(vertices)):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        for axis in range(3):
+            near = x * projection[axis, 0] + y * projection[axis, 1]
+            corners[v, axis] = near + z * projection[axis, 2] + projection[axis, 3]
+
+
+@compiled
 def draw_triangles(
     snapped: np.ndarray,  # [V, 2] int32
     inverse_depth: np.ndarray,  # [V] float32
@@ -294,25 +308,25 @@ def spread_rows(
 
 
 @compiled
-def pack_points(
-    corners: np.ndarray,  # [V, 3]
+def turn_normals(
     turn: np.ndarray,  # [3, 3]
-    points: np.ndarray,  # [V, 8]: columns 3..5 hold area vectors; 0..5 written
+    points: np.ndarray,  # [V, 8]: columns 3..5 hold area vectors; 3..6 written
 ) -> None:
-    """What a pixel needs of its corners side by side: x·w, y·w, w, and the unit normal in camera space, 0 if none."""
+    """Columns 3..5 become the unit normals in camera space, 0 if there is none, and column 6 what they were multiplied
+    with. Columns 0..2 are the corners: what a pixel needs of a vertex lies side by side."""
     for v in range(len(points)):
-        points[v, 0], points[v, 1], points[v, 2] = corners[v, 0], corners[v, 1], corners[v, 2]
         x, y, z = points[v, 3], points[v, 4], points[v, 5]
         squared = np.float64(x) * x + np.float64(y) * y + np.float64(z) * z
         scale = np.float32(1 / np.sqrt(squared)) if squared > NO_AREA * NO_AREA else ZERO
         x, y, z = x * scale, y * scale, z * scale
+        points[v, 6] = scale
         for axis in range(3):
             points[v, 3 + axis] = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z
 
 
 @compiled
 def add_samples(
-    points: np.ndarray,  # [V, 8] from pack_points
+    points: np.ndarray,  # [V, 8], see turn_normals
     faces: np.ndarray,  # [T, 3]
     ids: np.ndarray,  # [s·W] a row of samples
     py: float,
@@ -344,31 +358,38 @@ def add_samples(
 
 
 @compiled
-def encode_line(
+def finish_line(
     line: np.ndarray,  # [W, 5] from add_samples
     samples: float,  # of a pixel, s²
-    picture: np.ndarray,  # [W, 3], written
+    encoded: bool,
+    normals: np.ndarray,  # [W, 3], written
     mask: np.ndarray,  # [W], written
     depth: np.ndarray,  # [W], written
+    scales: np.ndarray,  # [W], written where not encoded
 ) -> None:
-    """The mean of the samples as `render_mesh` makes it, encoded as `encode_normals` does."""
+    """The mean of the samples as `render_mesh` makes it: unit normals with what their sums were multiplied with, or
+    the picture that `encode_normals` makes of them."""
     shortest = np.float32((NO_DIRECTION * samples) ** 2)
     for pixel in range(len(line)):
         x, y, z, count = line[pixel, 0], line[pixel, 1], line[pixel, 2], line[pixel, 4]
         coverage = count / samples
         squared = x * x + y * y + z * z
-        scale = HALF / np.sqrt(squared) if squared > shortest else ZERO
-        picture[pixel, 0] = min(max(x * scale + HALF, ZERO), ONE) * coverage
-        picture[pixel, 1] = min(max(y * scale + HALF, ZERO), ONE) * coverage
-        picture[pixel, 2] = min(max(z * scale + HALF, ZERO), ONE) * coverage
+        scale = ONE / np.sqrt(squared) if squared > shortest else ZERO
+        if encoded:
+            normals[pixel, 0] = min(max(x * scale * HALF + HALF, ZERO), ONE) * coverage
+            normals[pixel, 1] = min(max(y * scale * HALF + HALF, ZERO), ONE) * coverage
+            normals[pixel, 2] = min(max(z * scale * HALF + HALF, ZERO), ONE) * coverage
+        else:
+            normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = x * scale, y * scale, z * scale
+            scales[pixel] = scale
         mask[pixel] = coverage
         depth[pixel] = line[pixel, 3] / count if count > 0 else ZERO
 
 
 @compiled
-def draw_picture(
+def draw_maps(
     vertices: np.ndarray,  # [V, 3]
-    corners: np.ndarray,  # [V, 3]
+    projection: np.ndarray,  # [3, 4]
     turn: np.ndarray,  # [3, 3]
     faces: np.ndarray,  # [T, 3]
     starts: np.ndarray,  # [V + 1]
@@ -381,18 +402,142 @@ def draw_picture(
     line: np.ndarray,
     ids: np.ndarray,
     nearest: np.ndarray,
-    picture: np.ndarray,  # [H, W, 3], written
+    encoded: bool,
+    normals: np.ndarray,  # [H, W, 3], written
     mask: np.ndarray,  # [H, W], written
     depth: np.ndarray,  # [H, W], written
+    scales: np.ndarray,  # [H, W], written where not encoded
 ) -> bool:
-    drawable = snap_corners(corners, near, far_off, snapped, inverse_depth)
+    project_points(vertices, projection, points[:, :3])
+    drawable = snap_corners(points[:, :3], near, far_off, snapped, inverse_depth)
     draw_triangles(snapped, inverse_depth, faces, ids, nearest, 0, ids.shape[0])
     sum_areas(vertices, starts, others, points[:, 3:6], 0, len(vertices))
-    pack_points(corners, turn, points)
-    size = ids.shape[0] // picture.shape[0]
-    for row in range(len(picture)):
+    turn_normals(turn, points)
+    size = ids.shape[0] // normals.shape[0]
+    for row in range(len(normals)):
         line[:] = ZERO
         for sample in range(row * size, row * size + size):
             add_samples(points, faces, ids[sample], np.float32(sample) + HALF, size, line)
-        encode_line(line, np.float32(size * size), picture[row], mask[row], depth[row])
+        some = scales[row] if not encoded else mask[row]
+        finish_line(line, np.float32(size * size), encoded, normals[row], mask[row], depth[row], some)
     return drawable
+
+
+@compiled
+def spread_samples(
+    points: np.ndarray,  # [V, 8], see turn_normals
+    faces: np.ndarray,  # [T, 3]
+    ids: np.ndarray,  # [s·H, s·W]
+    normals: np.ndarray,  # [H, W, 3] unit
+    mask: np.ndarray,  # [H, W]
+    scales: np.ndarray,  # [H, W]
+    normals_gradient: np.ndarray,  # [H, W, 3]
+    depth_gradient: np.ndarray,  # [H, W]
+    spread: np.ndarray,  # [V, 6] of the corners and of the normals in camera space, added to
+) -> None:
+    """`spread_rows` of the pixels' mean normals and depths."""
+    size = ids.shape[0] // normals.shape[0]
+    for row in range(ids.shape[0]):
+        py = np.float32(row) + HALF
+        y = row // size
+        for column in range(ids.shape[1]):
+            triangle = ids[row, column]
+            if triangle < 0:
+                continue
+            px = np.float32(column) + HALF
+            x = column // size if size > 1 else column
+            nx, ny, nz, scale = normals[y, x, 0], normals[y, x, 1], normals[y, x, 2], scales[y, x]
+            gx, gy, gz = normals_gradient[y, x, 0], normals_gradient[y, x, 1], normals_gradient[y, x, 2]
+            along = nx * gx + ny * gy + nz * gz
+            gx, gy, gz = (gx - nx * along) * scale, (gy - ny * along) * scale, (gz - nz * along) * scale
+            gd = depth_gradient[y, x] / (mask[y, x] * np.float32(size * size))
+            i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
+            b0, b1, b2, total, usable, x0, y0, x1, y1, x2, y2 = weights_at(points, i, j, k, px, py, THIRD)
+            g0 = gx * points[i, 3] + gy * points[i, 4] + gz * points[i, 5] + gd * points[i, 2]
+            g1 = gx * points[j, 3] + gy * points[j, 4] + gz * points[j, 5] + gd * points[j, 2]
+            g2 = gx * points[k, 3] + gy * points[k, 4] + gz * points[k, 5] + gd * points[k, 2]
+            mean = g0 * b0 + g1 * b1 + g2 * b2
+            inverse = ONE / total if usable else ZERO
+            h0, h1, h2 = (g0 - mean) * inverse, (g1 - mean) * inverse, (g2 - mean) * inverse
+            add_sample(spread, i, b0, gx, gy, gz, gd, h2 * y1 - h1 * y2, h1 * x2 - h2 * x1, px, py)
+            add_sample(spread, j, b1, gx, gy, gz, gd, h0 * y2 - h2 * y0, h2 * x0 - h0 * x2, px, py)
+            add_sample(spread, k, b2, gx, gy, gz, gd, h1 * y0 - h0 * y1, h0 * x1 - h1 * x0, px, py)
+
+
+@compiled
+def add_sample(
+    spread: np.ndarray,  # [V, 6], added to
+    corner: int,
+    weight: float,
+    gx: float,
+    gy: float,
+    gz: float,
+    gd: float,
+    along_x: float,
+    along_y: float,
+    px: float,
+    py: float,
+) -> None:
+    spread[corner, 0] += along_x
+    spread[corner, 1] += along_y
+    spread[corner, 2] += weight * gd - (px * along_x + py * along_y)  # the depth is the third corner itself
+    spread[corner, 3] += weight * gx
+    spread[corner, 4] += weight * gy
+    spread[corner, 5] += weight * gz
+
+
+@compiled
+def spread_maps(
+    vertices: np.ndarray,  # [V, 3]
+    points: np.ndarray,  # [V, 8], see turn_normals
+    projection: np.ndarray,  # [3, 4]
+    turn: np.ndarray,  # [3, 3]
+    back: np.ndarray,  # [3, 3] its inverse
+    faces: np.ndarray,  # [T, 3]
+    starts: np.ndarray,  # [V + 1]
+    others: np.ndarray,  # [3·T, 2]
+    ids: np.ndarray,  # [s·H, s·W]
+    normals: np.ndarray,  # [H, W, 3]
+    mask: np.ndarray,  # [H, W]
+    scales: np.ndarray,  # [H, W]
+    normals_gradient: np.ndarray,  # [H, W, 3]
+    depth_gradient: np.ndarray,  # [H, W]
+    spread: np.ndarray,  # [V, 6], room for the gradients of the corners and of the normals in camera space
+    areas: np.ndarray,  # [V, 3], room for the gradient of the area vectors
+    vertex_gradient: np.ndarray,  # [V, 3], written
+    of_camera: bool,  # whether the next two are wanted
+    projection_gradient: np.ndarray,  # [3, 4] float64, added to
+    turn_gradient: np.ndarray,  # [3, 3] float64, added to
+) -> None:
+    """The way back through `draw_maps`."""
+    spread[:] = ZERO
+    spread_samples(points, faces, ids, normals, mask, scales, normals_gradient, depth_gradient, spread)
+    for v in range(len(vertices)):
+        gx, gy, gz, scale = spread[v, 3], spread[v, 4], spread[v, 5], points[v, 6]
+        nx, ny, nz = points[v, 3], points[v, 4], points[v, 5]
+        ux = back[0, 0] * nx + back[0, 1] * ny + back[0, 2] * nz  # the unit normal in the world
+        uy = back[1, 0] * nx + back[1, 1] * ny + back[1, 2] * nz
+        uz = back[2, 0] * nx + back[2, 1] * ny + back[2, 2] * nz
+        wx = turn[0, 0] * gx + turn[1, 0] * gy + turn[2, 0] * gz
+        wy = turn[0, 1] * gx + turn[1, 1] * gy + turn[2, 1] * gz
+        wz = turn[0, 2] * gx + turn[1, 2] * gy + turn[2, 2] * gz
+        along = ux * wx + uy * wy + uz * wz
+        areas[v, 0], areas[v, 1] = (wx - ux * along) * scale, (wy - uy * along) * scale
+        areas[v, 2] = (wz - uz * along) * scale
+        if not of_camera:
+            continue
+        for axis in range(3):
+            g, h = spread[v, 3 + axis], spread[v, axis]
+            turn_gradient[axis, 0] += g * ux
+            turn_gradient[axis, 1] += g * uy
+            turn_gradient[axis, 2] += g * uz
+            projection_gradient[axis, 0] += h * vertices[v, 0]
+            projection_gradient[axis, 1] += h * vertices[v, 1]
+            projection_gradient[axis, 2] += h * vertices[v, 2]
+            projection_gradient[axis, 3] += h
+    sum_area_gradients(vertices, areas, starts, others, vertex_gradient, 0, len(vertices))
+    for v in range(len(vertices)):
+        x, y, z = spread[v, 0], spread[v, 1], spread[v, 2]
+        for axis in range(3):
+            along = projection[0, axis] * x + projection[1, axis] * y + projection[2, axis] * z
+            vertex_gradient[v, axis] += along

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..types import Camera
-from .backend import Backend
+from .backend import Backend, choose_backend
+from .checks import require_faces_of
 from .interpolate import interpolate
 from .kernels import NO_DIRECTION
-from .normals import MeshTopology, unit, vertex_normals
-from .visibility import visible_triangles
+from .mesh_numba import DrawnMaps, draw_maps_numba, draw_maps_numba_backward
+from .normals import MeshTopology, topology_of, unit, vertex_normals
+from .visibility import FAR_OFF_PICTURE, NEAR, refuse_undrawable, visible_triangles
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,60 @@ def render_mesh(
         )
     if supersampling < 1:
         raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along each side of a pixel.")
-    height, width = (side * supersampling for side in camera.image_size)
-    corners = camera.resized(height, width).project(vertices)
-    ids = visible_triangles(corners, faces, height, width, backend)
+    topology = topology_of(vertices, faces, topology)
+    require_faces_of(vertices.shape[1], faces)
+    numba = choose_backend(vertices.device, backend) == "numba"
+    if numba and vertices.dtype == torch.float32 and len(vertices):
+        samples = _of_samples(camera, supersampling)
+        maps = _DrawMaps.apply(vertices, samples.projection, turns_of(camera), faces, topology, samples, supersampling)
+        return MeshMaps(*maps)
+    return draw_plainly(vertices, faces, camera, supersampling, topology, backend)
 
+
+class _DrawMaps(torch.autograd.Function):
+    """`draw_plainly` by the compiled loop, in float32."""
+
+    @staticmethod
+    def forward(ctx, vertices, projections, turns, faces, topology, samples, supersampling):
+        size = tuple(side // supersampling for side in samples.image_size)
+        limits = NEAR, FAR_OFF_PICTURE
+        maps, drawable = draw_maps_numba(
+            vertices, projections, turns, faces, topology.fans, limits, size, supersampling
+        )
+        if not drawable:  # corners that no triangle uses may be anything, and have drawn nothing
+            refuse_undrawable(samples.project(vertices), faces)
+        ctx.mark_non_differentiable(maps.mask, maps.ids)
+        ctx.save_for_backward(vertices, projections, turns, faces, *topology.fans, *maps)
+        return maps[:4]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, normals_gradient: Tensor, depth_gradient: Tensor, *_):
+        *inputs, starts, others = ctx.saved_tensors[:6]
+        maps = DrawnMaps(*ctx.saved_tensors[6:])
+        of_camera = any(ctx.needs_input_grad[1:3])
+        gradients = draw_maps_numba_backward(
+            *inputs, (starts, others), maps, normals_gradient, depth_gradient, of_camera
+        )
+        return *gradients, None, None, None, None
+
+
+def _of_samples(camera: Camera, supersampling: int) -> Camera:
+    return camera.resized(*(side * supersampling for side in camera.image_size))
+
+
+def draw_plainly(
+    vertices: Tensor,  # [F, V, 3]
+    faces: Tensor,  # [T, 3]
+    camera: Camera,
+    supersampling: int,
+    topology: MeshTopology,
+    backend: Backend | None = None,
+) -> MeshMaps:
+    """`render_mesh` step by step, in any precision and on any device."""
+    samples = _of_samples(camera, supersampling)
+    corners, (height, width) = samples.project(vertices), samples.image_size
+    ids = visible_triangles(corners, faces, height, width, backend)
     normals = _to_camera(vertex_normals(vertices, faces, topology, backend), camera)
     depth = corners[..., 2:]
     samples = interpolate(corners, torch.cat([normals, depth], -1), faces, ids, backend)

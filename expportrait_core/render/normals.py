@@ -93,6 +93,21 @@ def vertex_normals(
     Raises:
         ValueError: the topology is of another mesh.
     """
+    topology = topology_of(vertices, faces, topology)
+    numba = choose_backend(vertices.device, backend) == "numba"
+    return unit((_AreaVectorsNumba if numba else _AreaVectors).apply(vertices, topology), backend=backend)
+
+
+def topology_of(
+    vertices: Tensor,  # [F, V, 3]
+    faces: Tensor,  # [T, 3] int64
+    topology: MeshTopology | None = None,  # made here if not given
+) -> MeshTopology:
+    """The topology of these vertices and faces.
+
+    Raises:
+        ValueError: the topology is of another mesh.
+    """
     if topology is None:
         topology = MeshTopology.of(faces, vertices.shape[1])
     if vertices.dim() != 3 or vertices.shape[1:] != (topology.num_vertices, 3) or len(faces) != len(topology.faces):
@@ -100,8 +115,7 @@ def vertex_normals(
             f"Found vertices {list(vertices.shape)} and {len(faces)} faces, the mesh topology is of "
             f"{topology.num_vertices} vertices and {len(topology.faces)} faces. Make a MeshTopology of this mesh."
         )
-    numba = choose_backend(vertices.device, backend) == "numba"
-    return unit((_AreaVectorsNumba if numba else _AreaVectors).apply(vertices, topology), backend=backend)
+    return topology
 
 
 def unit(

@@ -89,18 +89,18 @@ class PictureDrawer:
 
     def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         height, width = camera.image_size
-        corners = self._corners(vertices, camera)
         threads = min(len(vertices), num_workers())
         if len(self.canvases) < threads or self.picture_size != (height, width):
             self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
             self.picture_size = height, width
+        turns = turns_of(camera) if turns is None else turns
         drawable = draw_pictures_numba(
-            vertices, corners, turns_of(camera) if turns is None else turns, self.small_faces, self.topology.fans,
+            vertices, self._of_samples(camera).projection, turns, self.small_faces, self.topology.fans,
             (NEAR, FAR_OFF_PICTURE), (into.normals, into.mask, into.depth), self.canvases,
             None if self.layout is None else (self.layout, into.regions),
         )  # fmt: skip
         if not all(drawable):  # corners that no triangle uses may be anything, and have drawn nothing
-            refuse_undrawable(corners, self.faces)
+            refuse_undrawable(self._of_samples(camera).project(vertices), self.faces)
 
     def _draw_plainly(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         # Drawing several frames at once is no faster, and takes their memory at once.
@@ -113,10 +113,9 @@ class PictureDrawer:
             into.normals[i], into.mask[i] = encode_normals(seen, maps.mask)[0], maps.mask[0]
             into.depth[i] = maps.depth[0]
             if self.layout is not None:
-                shown = self.layout.seen(maps.ids, self._corners(vertices[one], camera[one]))
+                shown = self.layout.seen(maps.ids, self._of_samples(camera[one]).project(vertices[one]))
                 into.regions[i] = most_seen(shown, self.supersampling)[0]
 
-    def _corners(self, vertices: Tensor, camera: Camera) -> Tensor:
-        """[F, V, 3] homogeneous pixel corners of the samples."""
+    def _of_samples(self, camera: Camera) -> Camera:
         height, width = (side * self.supersampling for side in camera.image_size)
-        return camera.resized(height, width).project(vertices)
+        return camera.resized(height, width)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from .kernels import draw_picture
+from .kernels import draw_maps
 from .regions import RINGS, RegionLayout
 from .regions_numba import label_pixels
 from .workers import in_threads, num_workers
@@ -22,7 +22,7 @@ class Canvas(NamedTuple):
 
     snapped: np.ndarray  # [V, 2] int32
     inverse_depth: np.ndarray  # [V] float32
-    points: np.ndarray  # [V, 8] float32, see `pack_points`
+    points: np.ndarray  # [V, 8] float32: corners and normals, see `turn_normals`
     line: np.ndarray  # [W, 5] float32, sums of a row's samples
     ids: np.ndarray  # [s·H, s·W] int32
     nearest: np.ndarray  # [s·H, s·W] float32
@@ -42,7 +42,7 @@ class Canvas(NamedTuple):
 
 def draw_pictures_numba(
     vertices: Tensor,  # [F, V, 3] float32, world
-    corners: Tensor,  # [F, V, 3] float32, homogeneous pixel corners of the samples
+    projections: Tensor,  # [F, 3, 4] float32, from the world to homogeneous pixel corners of the samples
     turns: Tensor,  # [F, 3, 3] float32, from the world to the camera space of normals
     faces: Tensor,  # [T, 3] of int32 less memory is read than of int64
     fans: tuple[Tensor, Tensor],  # of the faces, see `normals_numba`
@@ -51,7 +51,7 @@ def draw_pictures_numba(
     canvases: list[Canvas],  # one for each thread that shall draw at once
     labels: tuple[RegionLayout, Tensor] | None = None,  # and [F, H, W] uint8 that its regions are written to
 ) -> list[bool]:  # F times whether all corners could be drawn; those that could not were put at 0
-    points, c, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, corners, turns, faces, *fans))
+    points, p, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, projections, turns, faces, *fans))
     picture, mask, depth = (room.numpy() for room in out)
     near, far_off = np.float32(limits[0]), limits[1]
 
@@ -63,9 +63,10 @@ def draw_pictures_numba(
         rings = np.array(RINGS, np.float32)
 
     def draw_one(canvas: Canvas, f: int) -> bool:
-        drawn = draw_picture(points[f], c[f], r[f], *mesh, near, far_off, *canvas, picture[f], mask[f], depth[f])
+        room = picture[f], mask[f], depth[f]
+        drawn = draw_maps(points[f], p[f], r[f], *mesh, near, far_off, *canvas, True, *room, mask[f])
         if labels is not None:
-            label_pixels(canvas.ids, c[f], mesh[0], *fields, rings, regions[f])
+            label_pixels(canvas.ids, canvas.points[:, :3], mesh[0], *fields, rings, regions[f])
         return drawn
 
     def draw_some(canvas: Canvas) -> list[tuple[int, bool]]:

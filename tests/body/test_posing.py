@@ -161,3 +161,24 @@ def test_what_smplx_cannot_pose_is_a_sentence(random_file: Path, tmp_path: Path)
     np.savez(tmp_path / "SMPLX_NOHANDS.npz", **arrays)
     with pytest.raises(ValueError, match="smplx cannot pose this model: .*hands.*Give the file as the authors"):
         load_head_model(tmp_path / "SMPLX_NOHANDS.npz", 0)
+
+
+def test_the_kept_identity_follows_the_betas() -> None:
+    """Posing keeps the last person's neutral head: neither another person nor a gradient may meet it."""
+    model = load_head_model("default", level=0)
+    betas, *motion = random_motion(model)
+    first, other = pose_vertices(model, betas, *motion), pose_vertices(model, -betas, *motion)
+    assert (first - other).abs().max() > 1e-3
+    torch.testing.assert_close(pose_vertices(model.replace(), betas, *motion), first, rtol=0, atol=0)
+    changed = betas.clone()
+    pose_vertices(model, changed, *motion)
+    changed.neg_()  # in place, after it was kept
+    torch.testing.assert_close(pose_vertices(model, changed, *motion), other, rtol=0, atol=0)
+    wanted = betas.clone().requires_grad_()
+    pose_vertices(model, wanted, *motion).sum().backward()
+    assert (wanted.grad != 0).any()
+    with torch.inference_mode():
+        pose_vertices(model, 2 * betas, *motion)
+    expression = motion[0].clone().requires_grad_()
+    pose_vertices(model, 2 * betas, expression, *motion[1:]).square().sum().backward()
+    assert (expression.grad != 0).any()
