@@ -62,6 +62,7 @@ def draw_triangles(
     faces: np.ndarray,  # [T, 3]
     ids: np.ndarray,  # [H, W] int32, rows top..bottom - 1 written
     nearest: np.ndarray,  # [H, W] float32, room for the nearest 1/w
+    drawn: np.ndarray,  # [V] uint8, set to 1 at the corners of triangles that may be seen
     top: int,
     bottom: int,
 ) -> None:
@@ -69,8 +70,9 @@ def draw_triangles(
     nearest[top:bottom] = -ONE
     last_column = ids.shape[1] - 1
     for t in range(len(faces)):
-        # the exchange of two corners makes front faces positive; names as in `visibility`
-        a, b, c = faces[t, 0], faces[t, 2], faces[t, 1]
+        # the exchange of two corners makes front faces positive; names as in `visibility`. Unsigned, here and below,
+        # because numba looks at every signed index whether it counts from the end
+        a, b, c = np.uint32(faces[t, 0]), np.uint32(faces[t, 2]), np.uint32(faces[t, 1])
         x0, y0 = np.int64(snapped[a, 0]), np.int64(snapped[a, 1])
         x1, y1 = np.int64(snapped[b, 0]), np.int64(snapped[b, 1])
         x2, y2 = np.int64(snapped[c, 0]), np.int64(snapped[c, 1])
@@ -83,6 +85,7 @@ def draw_triangles(
         right = min((max(x0, x1, x2) - 129) >> 8, last_column)
         if first_row > last_row or left > right:
             continue
+        drawn[a] = drawn[b] = drawn[c] = 1
         dx0, dx1, dx2 = x2 - x1, x0 - x2, x1 - x0  # along the edge opposite to each corner
         dy0, dy1, dy2 = y2 - y1, y0 - y2, y1 - y0
         excluded0 = np.int64(dy0 > 0 or (dy0 == 0 and dx0 <= 0))  # all but left and top edges
@@ -96,16 +99,16 @@ def draw_triangles(
         change1 = (inverse_depth[b] - z0) / np.float32(area)
         change2 = (inverse_depth[c] - z0) / np.float32(area)
         slope = np.float32(-(dy1 << 8)) * change1 + np.float32(-(dy2 << 8)) * change2
-        for row in range(first_row, last_row + 1):
+        for row in range(np.uint64(first_row), np.uint64(last_row + 1)):
             e0, e1, e2 = row0, row1, row2
             first, at_first = np.int64(-1), ZERO
-            for column in range(left, right + 1):
+            for column in range(np.uint64(left), np.uint64(right + 1)):
                 if (e0 | e1 | e2) >= 0:
                     if first < 0:
-                        first = column
+                        first = np.int64(column)
                         at_first = z0 + np.float32(e1 + excluded1) * change1
                         at_first = at_first + np.float32(e2 + excluded2) * change2
-                    z = max(at_first + np.float32(column - first) * slope, ZERO)
+                    z = max(at_first + np.float32(np.int64(column) - first) * slope, ZERO)
                     if z > nearest[row, column]:
                         nearest[row, column] = z
                         ids[row, column] = t
@@ -120,6 +123,26 @@ def draw_triangles(
 
 
 @compiled
+def area_at(
+    vertices: np.ndarray,  # [V, 3]
+    starts: np.ndarray,  # [V + 1]
+    corners: np.ndarray,  # [3·T, 2]
+    a: int,
+) -> tuple:
+    """Σ (b - a) × (c - a) over the triangles of the vertex a."""
+    ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+    nx, ny, nz = ax * 0, ay * 0, az * 0
+    for k in range(starts[a], starts[a + 1]):
+        b, c = corners[k, 0], corners[k, 1]
+        ux, uy, uz = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
+        vx, vy, vz = vertices[c, 0] - ax, vertices[c, 1] - ay, vertices[c, 2] - az
+        nx += uy * vz - uz * vy
+        ny += uz * vx - ux * vz
+        nz += ux * vy - uy * vx
+    return nx, ny, nz
+
+
+@compiled
 def sum_areas(
     vertices: np.ndarray,  # [V, 3]
     starts: np.ndarray,  # [V + 1]
@@ -128,18 +151,8 @@ def sum_areas(
     first: int,
     last: int,
 ) -> None:
-    """Σ (b - a) × (c - a) over the triangles of each vertex a."""
     for a in range(first, last):
-        ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
-        nx, ny, nz = ax * 0, ay * 0, az * 0
-        for k in range(starts[a], starts[a + 1]):
-            b, c = corners[k, 0], corners[k, 1]
-            ux, uy, uz = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
-            vx, vy, vz = vertices[c, 0] - ax, vertices[c, 1] - ay, vertices[c, 2] - az
-            nx += uy * vz - uz * vy
-            ny += uz * vx - ux * vz
-            nz += ux * vy - uy * vx
-        areas[a, 0], areas[a, 1], areas[a, 2] = nx, ny, nz
+        areas[a, 0], areas[a, 1], areas[a, 2] = area_at(vertices, starts, corners, a)
 
 
 @compiled
@@ -309,17 +322,27 @@ def spread_rows(
 
 @compiled
 def turn_normals(
+    vertices: np.ndarray,  # [V, 3]
+    starts: np.ndarray,  # [V + 1]
+    corners: np.ndarray,  # [3·T, 2]
     turn: np.ndarray,  # [3, 3]
-    points: np.ndarray,  # [V, 8]: columns 3..5 hold area vectors; 3..6 written
+    drawn: np.ndarray,  # [V] uint8
+    points: np.ndarray,  # [V, 8]: columns 0..2 are corners, 3..6 written
 ) -> None:
-    """Columns 3..5 become the unit normals in camera space, 0 if there is none, and column 6 what they were multiplied
-    with. Columns 0..2 are the corners: what a pixel needs of a vertex lies side by side."""
+    """Columns 3..5 become the unit normals in camera space, and column 6 what the area vectors were multiplied with:
+    what a pixel needs of a vertex lies side by side. 0 where no normal is, or nobody sees it."""
     for v in range(len(points)):
-        x, y, z = points[v, 3], points[v, 4], points[v, 5]
-        squared = np.float64(x) * x + np.float64(y) * y + np.float64(z) * z
-        scale = np.float32(1 / np.sqrt(squared)) if squared > NO_AREA * NO_AREA else ZERO
-        x, y, z = x * scale, y * scale, z * scale
+        scale = ZERO
+        if drawn[v] != 0:
+            x, y, z = area_at(vertices, starts, corners, v)
+            squared = np.float64(x) * x + np.float64(y) * y + np.float64(z) * z
+            if squared > NO_AREA * NO_AREA:
+                scale = np.float32(1 / np.sqrt(squared))
         points[v, 6] = scale
+        if scale == ZERO:
+            points[v, 3], points[v, 4], points[v, 5] = ZERO, ZERO, ZERO
+            continue
+        x, y, z = x * scale, y * scale, z * scale
         for axis in range(3):
             points[v, 3 + axis] = turn[axis, 0] * x + turn[axis, 1] * y + turn[axis, 2] * z
 
@@ -372,6 +395,12 @@ def finish_line(
     shortest = np.float32((NO_DIRECTION * samples) ** 2)
     for pixel in range(len(line)):
         x, y, z, count = line[pixel, 0], line[pixel, 1], line[pixel, 2], line[pixel, 4]
+        if count == ZERO:  # more than half of most pictures
+            normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = ZERO, ZERO, ZERO
+            mask[pixel], depth[pixel] = ZERO, ZERO
+            if not encoded:
+                scales[pixel] = ZERO
+            continue
         coverage = count / samples
         squared = x * x + y * y + z * z
         scale = ONE / np.sqrt(squared) if squared > shortest else ZERO
@@ -383,7 +412,7 @@ def finish_line(
             normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = x * scale, y * scale, z * scale
             scales[pixel] = scale
         mask[pixel] = coverage
-        depth[pixel] = line[pixel, 3] / count if count > 0 else ZERO
+        depth[pixel] = line[pixel, 3] / count
 
 
 @compiled
@@ -396,8 +425,9 @@ def draw_maps(
     others: np.ndarray,  # [3·T, 2]
     near: float,
     far_off: float,
-    snapped: np.ndarray,  # this and the next five: a Canvas
+    snapped: np.ndarray,  # this and the next six: a Canvas
     inverse_depth: np.ndarray,
+    drawn: np.ndarray,
     points: np.ndarray,
     line: np.ndarray,
     ids: np.ndarray,
@@ -410,9 +440,9 @@ def draw_maps(
 ) -> bool:
     project_points(vertices, projection, points[:, :3])
     drawable = snap_corners(points[:, :3], near, far_off, snapped, inverse_depth)
-    draw_triangles(snapped, inverse_depth, faces, ids, nearest, 0, ids.shape[0])
-    sum_areas(vertices, starts, others, points[:, 3:6], 0, len(vertices))
-    turn_normals(turn, points)
+    drawn[:] = 0
+    draw_triangles(snapped, inverse_depth, faces, ids, nearest, drawn, 0, ids.shape[0])
+    turn_normals(vertices, starts, others, turn, drawn, points)
     size = ids.shape[0] // normals.shape[0]
     for row in range(len(normals)):
         line[:] = ZERO

@@ -22,11 +22,11 @@ def visible_numba(
     width: int,
 ) -> Tensor:  # [F, H, W] int32
     ids = torch.empty(len(snapped), height, width, dtype=torch.int32)
-    nearest = np.empty(ids.shape, np.float32)
+    nearest, drawn = np.empty(ids.shape, np.float32), np.empty(inverse_depth.shape, np.uint8)
     xy, z, triangles, numbers = (t.contiguous().numpy() for t in (snapped, inverse_depth, faces, ids))
     in_threads(
         draw_triangles,
-        ((xy[f], z[f], triangles, numbers[f], nearest[f], a, b) for f, a, b in bands(len(ids), height)),
+        ((xy[f], z[f], triangles, numbers[f], nearest[f], drawn[f], a, b) for f, a, b in bands(len(ids), height)),
     )
     return ids
 
