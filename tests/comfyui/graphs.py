@@ -1,6 +1,9 @@
-"""Graphs in API form, as the tests send them to the server."""
+"""Graphs in API form, as the tests send them to the server, and how its answers are read."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 PHOTO = "expportrait_astronaut.png"
 
@@ -64,3 +67,25 @@ def walk(size: int = 128) -> dict:
         "see_video": node("PreviewImage", images=["video", 0]),
         "see_pasted": node("PreviewImage", images=["paste", 0]),
     }  # fmt: skip
+
+
+def head_graph(file: object) -> dict:
+    return {
+        "head": node("ExpPortraitLoadHead", file=file),
+        "save": node("ExpPortraitSaveHead", head=["head", 0], filename_prefix="none"),
+    }
+
+
+def refused(answer: dict) -> str:
+    """What the server says about a graph that it does not run, or that failed."""
+    if "status" not in answer:
+        return json.dumps(answer)
+    if not answer["node_errors"]:
+        messages = [value for kind, value in answer["status"]["messages"] if kind == "execution_error"]
+        return messages[0]["exception_message"]
+    return json.dumps(answer["node_errors"])
+
+
+def files_of(comfyui, answer: dict, node: str) -> list[Path]:
+    entries = next(iter(answer["outputs"][node].values()))
+    return [comfyui.base / entry["type"] / entry["subfolder"] / entry["filename"] for entry in entries]

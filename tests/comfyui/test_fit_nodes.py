@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import urllib.request
@@ -18,18 +17,12 @@ from expportrait_core.fit import EASINGS, GROUPED, LOOPS, METHODS, MODES, load_f
 from expportrait_core.media import read_picture
 from expportrait_core.types import HEAD
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+from ..fit.formats import tracker_files
+from . import browser
+from . import server as server_module
+from .graphs import node as n
 
-
-def _module(name: str):
-    spec = importlib.util.spec_from_file_location(f"expportrait_test_{name}", HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-n, browser = _module("graphs").node, _module("browser")
+ROOT = Path(__file__).parents[2]
 MODEL = n("ExpPortraitLoadHeadModel", model="default head (CC0)", upsampling_level=0)
 LOAD = "ExpPortraitLoadSMPLXFit"
 SETTINGS = dict.fromkeys(GROUPED, 0.0) | {
@@ -50,8 +43,7 @@ def server(install, extra: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     base = tmp_path_factory.mktemp("fits")
     config = base / "paths.yaml"
     config.write_text(f"mine:\n  expportrait_fits: {json.dumps(str(extra))}\n", "utf-8")
-    module = _module("server")
-    with module.running(install, base, "--extra-model-paths-config", str(config)) as running:
+    with server_module.running(install, base, "--extra-model-paths-config", str(config)) as running:
         yield running
 
 
@@ -107,11 +99,8 @@ def test_files_and_folders_are_offered_with_their_subfolders(server, extra: Path
 
 
 def test_a_folder_of_a_tracker_is_read(server) -> None:
-    trackers = importlib.util.spec_from_file_location("trackers", ROOT / "tests/fit/formats/tracker_files.py")
-    module = importlib.util.module_from_spec(trackers)
-    trackers.loader.exec_module(module)
     folder = server.base / "input" / "smplerx"
-    module.write_smplerx(folder)
+    tracker_files.write_smplerx(folder)
     said = refused(loaded(server, "smplerx/"))
     assert "in the space 'smplx100', the head model 'default-head' has 'arkit'" in said
     assert "person" in refused(loaded(server, "smplerx/", person=77)).lower()

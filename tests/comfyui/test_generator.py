@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 from pathlib import Path
 
+from . import graphs
+
 HERE = Path(__file__).parent
 
 
-def _graphs():
-    spec = importlib.util.spec_from_file_location("expportrait_test_graphs", HERE / "graphs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-graphs = _graphs()
 
 
 def test_every_road_gives_the_headless_video(install, tmp_path: Path) -> None:

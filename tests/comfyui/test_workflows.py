@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
 from expportrait_core.media import inspect_clip, read_picture
+
+from . import browser
+from . import server as server_module
 
 HERE = Path(__file__).parent
 WORKFLOWS = sorted((HERE.parents[1] / "workflows").glob("*.json"))
@@ -25,14 +27,6 @@ SMALL = {
 """Widgets for a quick run; everything else is as it is shared."""
 
 
-def _module(name: str):
-    spec = importlib.util.spec_from_file_location(f"expportrait_test_{name}", HERE / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-browser, server_module = _module("browser"), _module("server")
 needs_browser = pytest.mark.skipif(browser.executable() is None, reason="there is no chromium here")
 
 
