@@ -110,6 +110,10 @@ class Portable:
         moved = {f.name: _move(getattr(self, f.name), device) for f in dataclasses.fields(self)}
         return dataclasses.replace(self, **moved)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies take over: the fields, not what is kept beside them so that it need not be computed again."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
     def replace(self: Self, **changes: Any) -> Self:
         """A copy with some fields changed; shapes are checked again."""
         return dataclasses.replace(self, **changes)

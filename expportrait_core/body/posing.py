@@ -65,9 +65,11 @@ def _identity(model: HeadModel, betas: Tensor) -> tuple[Tensor, Tensor]:
     """Coarse canonical vertices [V, 3] and joints [J, 3] of the shape alone.
 
     The last person's are kept beside the model's fields: a clip is posed in many parts, and all of SMPL-X's shape
-    directions are read for each person, which takes longer than all else that posing a few frames does.
+    directions are read for each person, which takes longer than all else that posing a few frames does. A model's
+    fields are never changed in place: `replace` makes another.
     """
-    if betas.requires_grad and torch.is_grad_enabled():
+    fields = (model.template, model.shape_basis, model.joint_template, model.joint_shape_basis)
+    if torch.is_grad_enabled() and any(field.requires_grad for field in (betas, *fields)):
         return _shaped_by(model, betas)
     kept = vars(model).get("_identity")
     same = kept is not None and (kept[0].dtype, kept[0].device) == (betas.dtype, betas.device)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal, get_args
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from . import compiled, visibility_nvdiffrast
 
 Backend = Literal["nvdiffrast", "numba", "torch"]
+OVERRIDE = "EXPPORTRAIT_RENDERER"  # environment variable: the back end where the caller leaves the choice open
 
 
 def choose_backend(
@@ -23,6 +25,7 @@ def choose_backend(
     Raises:
         ValueError: the wanted one does not exist, is not installed, or does not work on that device.
     """
+    wanted = wanted or os.environ.get(OVERRIDE) or None
     if wanted not in (None, *get_args(Backend)):
         raise ValueError(f"The rendering back end is {wanted!r}, expected one of {', '.join(get_args(Backend))}.")
     if device.type == "cuda" and wanted in (None, "nvdiffrast") and visibility_nvdiffrast.is_installed():

@@ -15,9 +15,11 @@ log = logging.getLogger(__name__)
 
 try:
     import numba
+
+    numba.njit, numba.config.DISABLE_JIT  # noqa: B018 - an uninstall that was cut off leaves an empty folder
 except Exception as error:  # not only ImportError: numba refuses to be imported beside a numpy newer than it knows
     numba = None
-    if not isinstance(error, ModuleNotFoundError):
+    if getattr(error, "name", None) != "numba" or isinstance(error, AttributeError):
         log.warning("numba cannot be used (%s). Meshes are drawn by plain torch, several times slower.", error)
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}  # numpy's: a division by zero is infinite, not an exception
@@ -42,8 +44,12 @@ def can_compile() -> bool:
     if numba is None:
         log.info("numba is not installed. Meshes are drawn by plain torch; `pip install numba` makes that faster.")
         return False
+    if numba.config.DISABLE_JIT:
+        log.warning("NUMBA_DISABLE_JIT is set. Meshes are drawn by plain torch, several times slower.")
+        return False
     try:
-        return numba.njit(**OPTIONS)(_one_more)(1) == 2
+        # kept on disk as the others, so that a folder that cannot be read any more shows here
+        return compiled(_one_more)(1) == 2
     except Exception as error:
         log.warning("numba does not compile here (%s). Meshes are drawn by plain torch, several times slower.", error)
         return False

@@ -167,7 +167,7 @@ def sum_area_gradients(
 ) -> None:
     """Σ (b - c) × (g_a + g_b + g_c): the area vector is a × b + b × c + c × a, and counts at all three corners."""
     for a in range(first, last):
-        rx, ry, rz = vertices[a, 0] * 0, vertices[a, 0] * 0, vertices[a, 0] * 0
+        rx, ry, rz = gradient[a, 0] * 0, gradient[a, 0] * 0, gradient[a, 0] * 0
         for k in range(starts[a], starts[a + 1]):
             b, c = corners[k, 0], corners[k, 1]
             ux = vertices[b, 0] - vertices[c, 0]
@@ -554,7 +554,7 @@ def spread_maps(
         along = ux * wx + uy * wy + uz * wz
         areas[v, 0], areas[v, 1] = (wx - ux * along) * scale, (wy - uy * along) * scale
         areas[v, 2] = (wz - uz * along) * scale
-        if not of_camera:
+        if not of_camera or (scale == ZERO and spread[v, 2] == ZERO):  # what nobody sees may be anything
             continue
         for axis in range(3):
             g, h = spread[v, 3 + axis], spread[v, axis]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..types import Camera
 from .backend import Backend
-from .mesh import box_filter, render_mesh
+from .mesh import box_filter, render_mesh, require_frames
 from .visibility import visible_triangles
 
 WIRE = 0.4  # pixels between the middle of a wire and its edge, our choice
@@ -43,7 +43,8 @@ def shaded(
     Raises:
         ValueError: as `render_mesh`.
     """
-    pictures = []
+    require_frames(vertices, camera)
+    pictures = [vertices.new_zeros(0, *camera.image_size, 3)]
     for i in range(len(vertices)):
         maps = render_mesh(vertices[i : i + 1], faces, camera[i : i + 1], supersampling, backend=backend)
         grey = 0.25 + 0.65 * facing(maps.normals, camera[i : i + 1])
@@ -66,7 +67,8 @@ def wires(
     Raises:
         ValueError: as `render_mesh`.
     """
-    pictures = []
+    require_frames(vertices, camera)
+    pictures = [vertices.new_zeros(0, *camera.image_size)]
     for corners in _frames(vertices, camera, supersampling):
         height, across = (side * supersampling for side in camera.image_size)
         ids = visible_triangles(corners, faces, height, across, backend)
@@ -105,10 +107,15 @@ def wireframe(
     """[F, H, W, 3] in 0..1: the visible edges of a mesh, over a picture or over the mesh itself.
 
     Raises:
-        ValueError: as `render_mesh`.
+        ValueError: as `render_mesh`, or pictures of another size.
     """
     if picture is None:
         picture = shaded(vertices, faces, camera, backend=backend)
+    if tuple(picture.shape[1:]) != (*camera.image_size, 3) or len(picture) not in (1, len(vertices)):
+        raise ValueError(
+            f"Found pictures {list(picture.shape)}, expected {len(vertices)} or 1 of the camera's size "
+            f"{[*camera.image_size, 3]}. Resize them, or the camera with `Camera.resized`."
+        )
     line = wires(vertices, faces, camera, backend=backend)[..., None]
     return picture + (picture.new_tensor(WIRES) - picture) * line
 
@@ -119,7 +126,15 @@ def draw_landmarks(
     colour: tuple[float, float, float] = MARKS,
     radius: float = 1.5,  # pixels
 ) -> Tensor:
-    """[F, H, W, 3] copies of the pictures with a dot on every landmark."""
+    """[F, H, W, 3] copies of the pictures with a dot on every landmark.
+
+    Raises:
+        ValueError: as many pictures as frames of landmarks are needed.
+    """
+    if points.dim() != 3 or points.shape[-1] != 2 or len(points) != len(pictures):
+        raise ValueError(
+            f"Found landmarks {list(points.shape)} and {len(pictures)} pictures, expected [F, L, 2] of as many frames."
+        )
     frames, height, width = pictures.shape[:3]
     step = torch.arange(-math.ceil(radius) - 1, math.ceil(radius) + 2, device=points.device)
     corner = torch.nan_to_num(points, nan=-1e6).clamp(-1e6, 1e6).floor().long()[:, :, None, None]  # [F, L, 1, 1, 2]

@@ -44,20 +44,38 @@ def render_mesh(
     Raises:
         ValueError: shapes that do not fit, or a mesh that comes within 1 cm of the camera.
     """
-    if vertices.dim() != 3 or vertices.shape[-1] != 3 or len(vertices) != len(camera):
+    require_frames(vertices, camera)
+    if supersampling < 1 or int(supersampling) != supersampling:
         raise ValueError(
-            f"Found vertices {list(vertices.shape)} and {len(camera)} cameras, expected [F, V, 3] and F cameras."
+            f"supersampling is {supersampling}, expected a whole number of samples along each side of a pixel, 1 or "
+            f"more."
         )
-    if supersampling < 1:
-        raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along each side of a pixel.")
     topology = topology_of(vertices, faces, topology)
     require_faces_of(vertices.shape[1], faces)
     numba = choose_backend(vertices.device, backend) == "numba"
-    if numba and vertices.dtype == torch.float32 and len(vertices):
+    if len(vertices) == 0:
+        height, width = camera.image_size
+        ids = torch.zeros(0, height * supersampling, width * supersampling, dtype=torch.int32, device=vertices.device)
+        return MeshMaps(vertices.new_zeros(0, height, width, 3), *vertices.new_zeros(2, 0, height, width), ids)
+    if numba and vertices.dtype == torch.float32:
         samples = _of_samples(camera, supersampling)
         maps = _DrawMaps.apply(vertices, samples.projection, turns_of(camera), faces, topology, samples, supersampling)
         return MeshMaps(*maps)
     return draw_plainly(vertices, faces, camera, supersampling, topology, backend)
+
+
+def require_frames(vertices: Tensor, camera: Camera) -> None:
+    """Raise a sentence if these are not the vertices [F, V, 3] that F cameras see."""
+    if vertices.dim() != 3 or vertices.shape[-1] != 3 or len(vertices) != len(camera):
+        raise ValueError(
+            f"Found vertices {list(vertices.shape)} and {len(camera)} cameras, expected [F, V, 3] and F cameras."
+        )
+    dtypes = {vertices.dtype, camera.intrinsics.dtype, camera.world_to_camera.dtype}
+    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
+        raise ValueError(
+            f"Found vertices in {vertices.dtype} and cameras in {camera.intrinsics.dtype} and "
+            f"{camera.world_to_camera.dtype}, expected float32 or float64 for all. Convert them."
+        )
 
 
 class _DrawMaps(torch.autograd.Function):
@@ -73,17 +91,17 @@ class _DrawMaps(torch.autograd.Function):
         if not drawable:  # corners that no triangle uses may be anything, and have drawn nothing
             refuse_undrawable(samples.project(vertices), faces)
         ctx.mark_non_differentiable(maps.mask, maps.ids)
-        ctx.save_for_backward(vertices, projections, turns, faces, *topology.fans, *maps)
+        ctx.save_for_backward(vertices, projections, turns, *maps)
+        ctx.mesh = faces, topology.fans  # no gradient, and perhaps made in ComfyUI's inference mode
         return maps[:4]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, normals_gradient: Tensor, depth_gradient: Tensor, *_):
-        *inputs, starts, others = ctx.saved_tensors[:6]
-        maps = DrawnMaps(*ctx.saved_tensors[6:])
+        vertices, projections, turns, *maps = ctx.saved_tensors
         of_camera = any(ctx.needs_input_grad[1:3])
         gradients = draw_maps_numba_backward(
-            *inputs, (starts, others), maps, normals_gradient, depth_gradient, of_camera
+            vertices, projections, turns, *ctx.mesh, DrawnMaps(*maps), normals_gradient, depth_gradient, of_camera
         )
         return *gradients, None, None, None, None
 

@@ -53,6 +53,7 @@ class MeshTopology:
         if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0:
             raise ValueError(f"The mesh has faces of shape {list(faces.shape)}, expected [T, 3] with T of at least 1.")
         require_faces_of(num_vertices, faces)
+        faces = faces.long()  # products of two counts follow
         corner = torch.arange(3 * len(faces), device=faces.device)
         rows = faces.t().reshape(-1)
         return MeshTopology(

@@ -22,8 +22,14 @@ TILE = 8  # pixels; the rasteriser works in tiles, and pictures are padded to wh
 
 @functools.cache
 def is_installed() -> bool:
+    """Whether it is there and draws; what is wrong is logged, once. Older versions are compiled only when they first
+    draw, which fails where the CUDA toolkit is missing: so it draws a triangle here."""
     try:
-        import nvdiffrast.torch  # noqa: F401
+        corners = torch.tensor([[[0, 0], [0, TILE], [TILE, 0]]], dtype=torch.float32, device="cuda")
+        faces = torch.tensor([[0, 1, 2], [0, 2, 1]], device="cuda")
+        drawn = visible_nvdiffrast(corners, torch.ones_like(corners[..., 0]), faces, TILE, TILE)
+        if not (drawn >= 0).any():
+            raise RuntimeError("it drew nothing")
     except Exception as error:  # a build for another torch fails in many ways
         if not isinstance(error, ModuleNotFoundError):
             log.warning("nvdiffrast cannot be used (%s). Meshes are drawn by plain torch.", error)

@@ -125,6 +125,15 @@ def test_the_fastest_that_works_is_chosen(monkeypatch: pytest.MonkeyPatch) -> No
         choose_backend(CPU, "metal")
 
 
+def test_the_environment_overrides_what_the_caller_leaves_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(backend.OVERRIDE, "torch")
+    assert choose_backend(CPU) == "torch"
+    monkeypatch.setenv(backend.OVERRIDE, "metal")
+    assert choose_backend(CPU, "torch") == "torch"
+    with pytest.raises(ValueError, match="'metal', expected one of"):
+        choose_backend(CPU)
+
+
 def python(program: str) -> str:
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -144,8 +153,13 @@ def test_a_broken_numba_is_a_log_line() -> None:
     broken = "import sys, types; sys.meta_path.insert(0, type('F', (), {'find_spec': staticmethod(fail)}))"
     fail = "def fail(name, *_):\n    if name == 'numba': raise SystemError('numpy is too new')\n"
     assert "numba cannot be used (numpy is too new)" in (out := python(fail + broken + DRAW)) and "torch 28" in out
-    useless = "import sys, types; sys.modules['numba'] = types.SimpleNamespace(njit=lambda **_: lambda kernel: None)\n"
+    useless = "import sys, types; sys.modules['numba'] = types.SimpleNamespace(njit=lambda **_: lambda kernel: None, "\
+              "config=types.SimpleNamespace(DISABLE_JIT=0))\n"
     assert "numba does not compile here" in (out := python(useless + DRAW)) and "torch 28" in out
+    left = "import sys, types; sys.modules['numba'] = types.ModuleType('numba')\n"  # an uninstall that was cut off
+    assert "numba cannot be used (module 'numba' has no" in (out := python(left + DRAW)) and "torch 28" in out
+    switched_off = "import os; os.environ['NUMBA_DISABLE_JIT'] = '1'\n"
+    assert "NUMBA_DISABLE_JIT is set" in (out := python(switched_off + DRAW)) and "torch 28" in out
     missing = "import sys; sys.modules['numba'] = None\n"
     assert "torch 28" in python(missing + DRAW)
 

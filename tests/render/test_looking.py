@@ -81,3 +81,16 @@ def test_landmarks_are_dots_on_copies() -> None:
         mass = weight[row, column]
         assert abs(float((mass * (column + 0.5)).sum() / mass.sum()) - x) < 0.1
         assert abs(float((mass * (row + 0.5)).sum() / mass.sum()) - y) < 0.1
+
+
+def test_counts_and_sizes_that_do_not_fit_give_a_sentence() -> None:
+    vertices, faces = blob(2)
+    camera, two = look((20, 24), 0.6, 1.8), vertices.expand(2, -1, -1)
+    for draw in (shaded, wires, wireframe):
+        with pytest.raises(ValueError, match="1 cameras"):
+            draw(two, faces, camera)
+        assert draw(two[:0], faces, camera[:0]).shape[:3] == (0, 20, 24)
+    with pytest.raises(ValueError, match=r"\[24, 20, 3\]|24, 20"):
+        wireframe(vertices[None], faces, camera, torch.zeros(1, 24, 20, 3))
+    with pytest.raises(ValueError, match="1 pictures"):
+        draw_landmarks(torch.zeros(1, 20, 24, 3), torch.zeros(2, 5, 2))

@@ -200,3 +200,27 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         render_mesh(vertices[None].repeat(2, 1, 1), faces, camera)
     with pytest.raises(ValueError, match="supersampling"):
         render_mesh(vertices[None], faces, camera, 0)
+
+
+@pytest.mark.parametrize("backend", ["torch", "numba"])
+def test_no_frames_are_no_pictures(backend: str) -> None:
+    if backend == "numba":
+        pytest.importorskip("numba")
+    vertices, faces = icosphere(2)
+    camera = look((12, 16), 3.0, 1.0)
+    maps = render_mesh(vertices[None][:0], faces, camera[:0], 2, backend=backend)
+    assert maps.normals.shape == (0, 12, 16, 3) and maps.depth.shape == maps.mask.shape == (0, 12, 16)
+    assert maps.ids.shape == (0, 24, 32) and maps.ids.dtype == torch.int32
+
+
+def test_what_fits_not_together_gives_a_sentence() -> None:
+    vertices, faces = icosphere(2)
+    camera = look((12, 16), 3.0, 1.0)
+    with pytest.raises(ValueError, match="float64 and cameras in torch.float32"):
+        render_mesh(vertices[None].double(), faces, camera)
+    with pytest.raises(ValueError, match="float16"):
+        render_mesh(vertices[None].half(), faces, camera)
+    with pytest.raises(ValueError, match="whole number"):
+        render_mesh(vertices[None], faces, camera, 1.5)
+    small = render_mesh(vertices[None], faces.int(), camera)
+    assert torch.equal(small.normals, render_mesh(vertices[None], faces, camera).normals)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from expportrait_core.render import MeshTopology, mesh, render_mesh
 from expportrait_core.render.kernels import project_points
@@ -106,3 +107,30 @@ def test_vertices_that_no_triangle_uses_may_be_anything_and_have_no_gradient() -
     (maps.normals.sum() + maps.depth.sum()).backward()
     assert torch.equal(maps.ids, render_mesh(vertices, faces, camera).ids)
     assert (more.grad[:, -2:] == 0).all() and torch.isfinite(more.grad).all()
+
+
+def test_what_no_triangle_uses_may_be_nan() -> None:
+    vertices, faces, camera = views(1)
+    more = torch.cat([vertices, torch.full((1, 1, 3), torch.nan)], 1).requires_grad_()
+    cameras = camera.replace(world_to_camera=camera.world_to_camera.clone().requires_grad_())
+    maps = render_mesh(more, faces, cameras, topology=MeshTopology.of(faces, more.shape[1]))
+    (maps.normals.sum() + maps.depth.sum()).backward()
+    assert torch.isfinite(more.grad).all() and torch.isfinite(cameras.world_to_camera.grad).all()
+
+
+def test_checkpointed_and_with_a_topology_of_inference_mode() -> None:
+    """torch's checkpointing draws again on the way back; ComfyUI makes everything in inference mode."""
+    vertices, faces, camera = views(1)
+    with torch.inference_mode():
+        topology = MeshTopology.of(faces, vertices.shape[1])
+    found = []
+    for checkpointed in (False, True):
+        moving = vertices.clone().requires_grad_()
+
+        def draw(v: Tensor) -> Tensor:
+            return render_mesh(v, faces, camera, topology=topology).depth
+
+        drawn = checkpoint(draw, moving, use_reentrant=False) if checkpointed else draw(moving)
+        drawn.sum().backward()
+        found.append(moving.grad)
+    assert torch.equal(*found) and (found[0] != 0).any()
