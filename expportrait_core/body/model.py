@@ -16,6 +16,7 @@ from ..portable import open_npz
 from ..types import NECK, NUM_JOINTS, HeadModel, LandmarkEmbedding, Upsampling
 from . import regions
 from .flame import in_smplx_layout, is_flame
+from .mouth import mouth_of
 from .teeth import with_teeth
 from .unpickle import read_pickle
 from .upsampling import build_upsampling
@@ -112,7 +113,11 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str, level: int, crop: boo
     parents = torch.from_numpy(arrays["kintree_table"][0].astype(np.int64))
     parents[0] = -1
     template, weights = as_float["v_template"][kept], as_float["weights"][kept]
-    parts = torch.from_numpy(arrays["parts"])[kept] if "parts" in arrays else regions.parts_from_skinning(weights)
+    landmarks = _landmarks(arrays, face_number)
+    if "parts" in arrays:
+        parts = torch.from_numpy(arrays["parts"])[kept]
+    else:
+        parts = _found_parts(template, faces, weights, landmarks)
     expression_kept = expression[kept].contiguous()
     return HeadModel(
         template=template,
@@ -128,13 +133,26 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str, level: int, crop: boo
         parts=parts,
         facial_weight=regions.facial_weight(template, expression_kept, weights, faces, parts),
         upsampling=build_upsampling(faces, len(kept), level),
-        landmarks=_landmarks(arrays, face_number),
+        landmarks=landmarks,
         source_vertices=kept,
         expression_names=_expression_names(arrays, expression.shape[2]),
         expression_space=str(arrays.get("expression_space", f"smplx{expression.shape[2]}")),
         model_id=str(arrays.get("model_id", name)),
         licence=str(arrays.get("licence", "SMPL-X model licence: not for redistribution")),
     )
+
+
+def _found_parts(
+    template: Tensor, faces: Tensor, skin_weights: Tensor, landmarks: dict[str, LandmarkEmbedding]
+) -> Tensor:
+    """Parts [V] of a model that names none: eyeballs by their joints, lips and mouth by the lip landmarks."""
+    parts = regions.parts_from_skinning(skin_weights)
+    if (mouth := mouth_of(template, faces, landmarks)) is None:
+        log.info("The lip landmarks do not lie around a mouth, so that region maps show none.")
+        return parts
+    for members, part in zip(mouth, (regions.LIPS, regions.MOUTH), strict=True):
+        parts[members & (parts == regions.SKIN)] = part
+    return parts
 
 
 def _check_sizes(arrays: dict[str, np.ndarray], name: str) -> None:

@@ -171,13 +171,18 @@ def test_a_pixel_has_the_region_that_most_of_its_samples_show() -> None:
     assert torch.equal(most_seen(noise, 3).long(), counts.argmax(-1))
 
 
-def test_a_model_that_names_no_parts_has_the_regions_that_its_joints_tell(tmp_path, coarse_head: HeadModel) -> None:
+def test_a_model_that_names_no_parts_has_the_regions_that_its_joints_and_landmarks_tell(tmp_path, coarse_head: HeadModel) -> None:
     """The default head as a SMPL-X file would hold it, against the default head itself."""
     path, _ = write_bare_head(tmp_path / "SMPLX_NEUTRAL.npz")
     bare, full = (render_normals(motion_of(model, 160, jaw=0.2, focal=1.3), 160, 1, regions=True).regions
                   for model in (load_head_model(path, level=0), coarse_head))  # fmt: skip
     named = {NAMES[n] for n in bare.unique().tolist()}
-    assert named <= {"background", "face", "scalp", "neck", "shoulders", "eyes", "irises", "pupils", "teeth"}
+    assert named == {"background", "face", "scalp", "neck", "shoulders", "eyes", "irises", "pupils", "teeth", "lips",
+                     "mouth interior"}  # fmt: skip
+    inside = bare == NAMES.index("mouth interior")
+    assert inside.sum() > 5
+    within = [NAMES.index(name) for name in ("mouth interior", "tongue", "teeth", "lips")]
+    assert torch.isin(full[inside].long(), torch.tensor(within)).float().mean() > 0.95
     assert {"face", "scalp", "neck", "shoulders", "irises"} <= named
     named_by_both = full != NAMES.index("ears")
     for name in ("scalp", "neck", "shoulders", "irises"):
