@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..body.posing import matrix_to_axis_angle
 from ..types import Camera, HeadModel, SMPLXFit
-from .framing import WANTED_FACE
+from .framing import WANTED_FACE, beyond_picture, warn_of_cut_faces
 from .gaze import eye_poses
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from .landmark_scheme import check_landmarks, landmark_pairs, sufficient, trust
@@ -21,6 +21,7 @@ FOCAL_OF_SIDE = 1.5  # focal length in picture sides, where the estimate begins:
 NUM_BETAS = 80
 SHAPE_FRAMES = 48  # identity is solved from so many frames, spread over the clip
 CHUNK, OVERLAP = 128, 12  # frames that are solved together, and how far neighbouring chunks look into each other
+BEYOND = 0.1  # weight of a landmark that lies outside the picture, where nobody has seen it; our choice
 JAW_OF_UNIT = 0.35  # radians that a detector's jawOpen of 1 begins with; our choice
 
 
@@ -45,6 +46,7 @@ def fit_landmarks(
         raise ValueError(f"The focal length is {focal} pixels, expected a number above 0, or none to estimate it.")
     valid = landmarks[..., 2].amax(dim=1) > 0
     require_seen(valid)
+    warn_of_cut_faces(landmarks, image_size)
     with one_torch_thread(), torch.no_grad():
         seen, guess = _observed(model, landmarks, scheme, image_size, focal, priors)
         if quarters := quarter_turns(_tilt(seen.frames(valid))):
@@ -137,6 +139,7 @@ def _observed(
     rig = rig.select(rows, numbers)
     weights = trust(scheme)[numbers].to(landmarks)
     weights = landmarks[:, numbers, 2] * (weights / weights.mean())
+    weights = weights * torch.where(beyond_picture(landmarks, image_size)[:, numbers], BEYOND, 1.0)
     height, width = image_size
     centre = landmarks.new_tensor([width / 2, height / 2])
     seen = Observation(rig, landmarks[:, numbers, :2], weights, centre, expression_prior(model), priors)

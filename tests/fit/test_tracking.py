@@ -148,6 +148,40 @@ def test_a_picture_without_a_face_gets_a_sentence(coarse_head: HeadModel) -> Non
         fit_landmarks(torch.zeros(2, 478, 3), (100, 100), coarse_head)
 
 
+def test_a_face_at_the_edge_is_fitted_by_what_is_seen_and_said(
+    astronaut: Tensor, coarse_head: HeadModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A third of her face lies below the picture's edge."""
+    whole = track(astronaut, coarse_head, focal=900.0)
+    points = whole.landmarks[0, :468, :2]
+    edge = int(points[:, 1].max() - (points[:, 1].max() - points[:, 1].min()) / 3)
+    assert "edge" not in caplog.text
+    cut = track(astronaut[:, :edge].contiguous(), coarse_head, focal=900.0)
+    assert "edge cuts the face: 2" in caplog.text and "% of it lies outside and is a guess" in caplog.text
+    inside, eyes = points[:, 1] < edge - 1, (points[33] - points[263]).norm()
+    off = (projected(cut, coarse_head) - projected(whole, coarse_head))[0, :468].norm(dim=1) / eyes
+    assert off[inside].mean() < 0.02 and off[~inside].mean() < 0.07
+    caplog.clear()
+    landmarks = torch.cat([whole.landmarks.repeat(3, 1, 1), torch.zeros(1, 478, 3)])
+    landmarks[1, :, 0] -= points[:, 0].median()  # half of it leaves at the left
+    fit_landmarks(landmarks, (512, 512), coarse_head)
+    assert "edge cuts the face in 1 of 3 frames: up to 5" in caplog.text
+
+
+def test_what_lies_outside_the_picture_counts_little(truth: SMPLXFit, coarse_head: HeadModel) -> None:
+    """The guesses of a network beyond the edge are spoiled by a tenth of the eyes' distance."""
+    right = truth.landmarks[..., 0].median()
+    spoiled, clean = truth.landmarks.clone(), projected(truth, coarse_head)
+    spoiled[..., :2] += torch.where(spoiled[..., :1] > right, 0.1 * (clean[:, 33] - clean[:, 263]).norm(dim=1)[0], 0.0)
+
+    def off(width: float) -> float:
+        """With the edge there, the middle of the picture where it was."""
+        fit = fit_landmarks(spoiled, (480, int(width)), coarse_head, focal=960.0)
+        return float((projected(fit, coarse_head) - clean)[:, :468].norm(dim=-1).mean())
+
+    assert off(float(right)) < 0.8 * off(640)
+
+
 def test_a_model_without_landmarks_gets_a_sentence(coarse_head: HeadModel, truth: SMPLXFit) -> None:
     with pytest.raises(ValueError, match="carries no landmarks"):
         fit_landmarks(truth.landmarks, truth.image_size, coarse_head.replace(landmarks={}))
