@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -39,11 +40,11 @@ def fit_landmarks(
     """Identity, pose, expression and gaze of every frame from its landmarks.
 
     Raises:
-        ValueError: no frame has landmarks, they are not of that scheme, or the head model carries none.
+        ValueError: no frame has landmarks, they are not of that scheme, the head model carries none, or the frame rate
+            or focal length is no number above 0.
     """
+    require_camera(fps, focal)
     landmarks = check_landmarks(landmarks, scheme)
-    if focal is not None and not 0 < focal < float("inf"):
-        raise ValueError(f"The focal length is {focal} pixels, expected a number above 0, or none to estimate it.")
     valid = landmarks[..., 2].amax(dim=1) > 0
     require_seen(valid)
     warn_of_cut_faces(landmarks, image_size)
@@ -90,6 +91,18 @@ def _as_fit(
         landmarks=landmarks,
         landmark_scheme=scheme,
     )
+
+
+def require_camera(fps: float, focal: float | None) -> None:
+    """Raise a sentence, before the work, for a frame rate or a focal length that no camera has."""
+    if not _above_zero(fps):
+        raise ValueError(f"The pictures have {fps} frames per second, expected a number above 0, such as 25.")
+    if focal is not None and not _above_zero(focal):
+        raise ValueError(f"The focal length is {focal} pixels, expected a number above 0, or none to estimate it.")
+
+
+def _above_zero(value: object) -> bool:
+    return isinstance(value, Real) and 0 < value < math.inf
 
 
 def require_seen(valid: Tensor) -> None:  # [F]

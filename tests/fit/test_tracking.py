@@ -12,6 +12,7 @@ from expportrait_core.fit.landmark_fit import pinhole
 from expportrait_core.fit.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from expportrait_core.fit.landmark_scheme import eye_openness
 from expportrait_core.fit.solver import Priors
+from expportrait_core.fit.sources import SeenFace
 from expportrait_core.types import HEAD, JAW, NECK, HeadModel, SMPLXFit
 
 
@@ -146,6 +147,34 @@ def test_a_picture_without_a_face_gets_a_sentence(coarse_head: HeadModel) -> Non
         track(torch.rand(1, 120, 160, 3), coarse_head)
     with pytest.raises(ValueError, match="any of the 2 frames"):
         fit_landmarks(torch.zeros(2, 478, 3), (100, 100), coarse_head)
+
+
+class Unasked:
+    """A source of landmarks that no picture may reach."""
+
+    scheme, threads = "mediapipe478", False
+
+    def __call__(self, images: Tensor) -> list[list[SeenFace]]:
+        raise AssertionError("the pictures were looked at")
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -25.0, float("nan"), float("inf"), None, "25"])
+def test_numbers_that_no_camera_has_are_refused_before_the_work(coarse_head: HeadModel, value: object) -> None:
+    pictures = torch.zeros(2, 64, 64, 3)
+    with pytest.raises(ValueError, match=f"have {value} frames per second, expected a number above 0"):
+        track(pictures, coarse_head, fps=value, source=Unasked())
+    if value is not None:  # that is an estimate
+        with pytest.raises(ValueError, match=f"focal length is {value} pixels, expected a number above 0"):
+            track(pictures, coarse_head, focal=value, source=Unasked())
+
+
+def test_clips_of_no_frames_get_a_sentence(coarse_head: HeadModel) -> None:
+    nothing = torch.zeros(0, 64, 64, 3)
+    for clip in (nothing, iter([]), iter([nothing, nothing])):
+        with pytest.raises(ValueError, match="There are no (pictures|frames)"):
+            track(clip, coarse_head)
+    with pytest.raises(ValueError, match="landmarks of no frame"):
+        fit_landmarks(torch.zeros(0, 478, 3), (64, 64), coarse_head)
 
 
 def test_a_face_at_the_edge_is_fitted_by_what_is_seen_and_said(
