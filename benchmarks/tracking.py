@@ -15,7 +15,11 @@ its last line:
   still end of the rendered clip.
 - blink_recall: of the blinks in which the detector sees the eyes close, those in which the fit's eyes close, of both
   clips together. truth_: of the blinks that there truly are.
-- truth_pose_deg, truth_jaw_deg, truth_gaze_deg: mean error of head rotation, jaw opening and gaze against the head.
+- truth_pose_deg, truth_jaw_deg: mean error of head rotation and jaw opening.
+- truth_gaze_deg: mean error of the eye joints' rotations. truth_drawn_gaze_deg: of where the drawn eyes look, against
+  the head (ARKit's units for the gaze, which the truth has, turn the eyeballs too); truth_gaze_gain_sideways and
+  truth_gaze_gain_up: how much of the way that they go is found. perfect_: the same from irises that are where they
+  truly are, to tell the solver's share from the landmark network's.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from expportrait_core.body import axis_angle_to_matrix, landmark_points, load_head_model, pose_vertices
-from expportrait_core.fit import detect_landmarks, landmark_error_percent, track
+from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
 from expportrait_core.fit.landmark_scheme import NUM_MESH, eye_openness
 from expportrait_core.fit.watching import PIECE
 from expportrait_core.media import stream_clip, write_clip
@@ -67,11 +71,15 @@ def main() -> None:
         path = write_clip(Path(folder) / "rendered.mp4", clip.pictures.float() / 255, clip.truth.fps)
         timing, fit = timed(lambda: stream_clip(path, PIECE, as_bytes=True), model, options.frames)
         known = {**timing, **against_truth(fit, clip, model)}
+        pixels = projected(clip.truth, model)
+        perfect = torch.cat([pixels, torch.ones_like(pixels[..., :1])], -1)
+        perfect_gaze = gaze(fit_landmarks(perfect, clip.truth.image_size, model, 30.0), clip, model)
         seen_there = blinks(eye_openness(fit.landmarks[..., :2]))
         kept += closed_in(seen_there, openness(fit, model))
     rows["blinks"] = len(seen) + len(seen_there)
     rows["blink_recall"] = kept / max(rows["blinks"], 1)
     rows |= {f"truth_{name}": value for name, value in known.items()}
+    rows |= {f"perfect_{name}": value for name, value in perfect_gaze.items()}
     rows = {name: round(value, 4 if "recall" in name else 3) for name, value in rows.items()}
     for name, value in rows.items():
         print(f"{name:<30}{value:10}")
@@ -132,9 +140,9 @@ def against_truth(fit: SMPLXFit, clip: RenderedClip, model: HeadModel) -> dict[s
     def percent(points: Tensor) -> float:
         return float((100 * (points - truth)[:, :NUM_MESH].norm(dim=-1).mean(1) / eyes).mean())
 
-    open_eyes = openness(clip.truth, model).mean(1) > 0.15
+    open_eyes = looking(clip, model)
     eyes_of = [[axis_angle_to_matrix(f.poses[:, eye]) for eye in (LEFT_EYE, RIGHT_EYE)] for f in (fit, clip.truth)]
-    gaze = [angles(ours_of, true_of)[open_eyes].mean() for ours_of, true_of in zip(*eyes_of)]
+    of_joints = [angles(ours_of, true_of)[open_eyes].mean() for ours_of, true_of in zip(*eyes_of)]
     shut = openness(fit, model)
     return {
         "error_percent": percent(ours),
@@ -143,8 +151,33 @@ def against_truth(fit: SMPLXFit, clip: RenderedClip, model: HeadModel) -> dict[s
         "blink_recall": closed_in(clip.blinks, shut) / len(clip.blinks),
         "pose_deg": float(angles(rotation(fit), rotation(clip.truth)).mean()),
         "jaw_deg": float((fit.poses[:, JAW, 0] - clip.truth.poses[:, JAW, 0]).abs().mean() * 180 / torch.pi),
-        "gaze_deg": float(sum(gaze) / 2),
+        "gaze_deg": float(sum(of_joints) / 2),
+        **gaze(fit, clip, model),
     }
+
+
+def gaze(fit: SMPLXFit, clip: RenderedClip, model: HeadModel) -> dict[str, float]:
+    """Error and gain of where the drawn eyes look while they are open."""
+    found, wanted = (gaze_axes(f, model)[looking(clip, model)] for f in (fit, clip.truth))
+    error = (found * wanted).sum(-1).clamp(-1, 1).acos().mean() * 180 / torch.pi
+    found, wanted = found - found.mean(0), wanted - wanted.mean(0)
+    gain = ((found * wanted).sum(0) / (wanted**2).sum(0)).mean(0)
+    return {"drawn_gaze_deg": float(error), "gaze_gain_sideways": float(gain[0]), "gaze_gain_up": float(gain[1])}
+
+
+def gaze_axes(fit: SMPLXFit, model: HeadModel) -> Tensor:  # [F, 2, 3]
+    """From the eyeballs' centres to the irises, in the head's axes."""
+    poses = fit.poses.clone()
+    poses[:, [NECK, HEAD]] = 0
+    vertices = pose_vertices(model, fit.betas, fit.expression, poses, torch.zeros_like(fit.translation))
+    points = landmark_points(vertices, model.faces, model.landmarks["mediapipe478"])
+    joints = model.joint_template + model.joint_shape_basis[..., : len(fit.betas)] @ fit.betas
+    axes = points[:, NUM_MESH:].unflatten(1, (2, 5)).mean(2) - joints[[RIGHT_EYE, LEFT_EYE]]
+    return torch.nn.functional.normalize(axes, dim=-1)
+
+
+def looking(clip: RenderedClip, model: HeadModel) -> Tensor:  # [F]
+    return openness(clip.truth, model).mean(1) > 0.15
 
 
 def projected(fit: SMPLXFit, model: HeadModel) -> Tensor:  # [F, 478, 2]

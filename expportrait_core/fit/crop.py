@@ -35,7 +35,8 @@ def crop_portrait(
         the pictures [F, size, size, 3]; the fit with its camera and landmarks in the cropped pictures; the crop.
 
     Raises:
-        ValueError: pictures and fit do not belong together, or there is nothing that tells where the face is.
+        ValueError: pictures and fit do not belong together, there is nothing that tells where the face is, or a size,
+            share or stability that no square has.
     """
     if len(images) != fit.num_frames or tuple(images.shape[1:3]) != fit.image_size:
         raise ValueError(
@@ -51,8 +52,13 @@ def plan_crop(
     stability: float = 1.0,
 ) -> HeadCrop:  # fmt: skip
     """The square of every frame, without touching a picture."""
-    if size < 1:
+    if not size >= 1:
         raise ValueError(f"The size of the crop is {size} pixels, expected at least 1.")
+    if not 0 < face_share <= 1:
+        raise ValueError(f"The face is to take {face_share} of the crop's side, expected more than 0 and at most 1.")
+    if not 0 <= stability <= 1:
+        raise ValueError(f"The crop's stability is {stability}, expected 0 (follows the face) to 1 (keeps still).")
+    _ = fit.first_valid  # no face, no crop
     low, high = _face_boxes(fit, model)  # [F, 2] each
     seen = fit.valid
     side = (high - low)[seen].amax(dim=1).median() / face_share

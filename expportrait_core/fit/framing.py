@@ -1,6 +1,8 @@
-"""A look at pictures before long work begins: is there a face, and is it where it has to be."""
+"""A look at pictures before long work begins: is there a face, is all of it seen, and is it where it has to be."""
 
 from __future__ import annotations
+
+import logging
 
 import torch
 from torch import Tensor
@@ -12,7 +14,10 @@ WANTED_FACE = (
     "Give a picture in which a face is seen from the front or half from the side, at least a twentieth of the picture "
     "wide."
 )
+CUT = 0.05  # of a face's points beyond the picture from which it counts as cut off; our choice
 ELSEWHERE, OTHER_SIZE = 0.5, 1.7  # of the face's own width; a head that turns moves less
+
+log = logging.getLogger(__name__)
 
 
 def require_face(
@@ -57,3 +62,27 @@ def require_framing(
             f"picture wide, here {100 * float(size[0]):.0f} %). Give the cropped picture that the head was made from, "
             f"or its preview."
         )
+
+
+def beyond_picture(
+    landmarks: Tensor,  # [F, L, 3] x, y in pixels and confidence
+    image_size: tuple[int, int],  # height, width
+) -> Tensor:  # [F, L]
+    """Which landmarks lie outside: a network that sees a part of a face guesses the rest."""
+    pixels = landmarks[..., :2]
+    outside = (pixels < 0) | (pixels > pixels.new_tensor([image_size[1], image_size[0]]))
+    return outside.any(-1) & (landmarks[..., 2] > 0)
+
+
+def warn_of_cut_faces(landmarks: Tensor, image_size: tuple[int, int]) -> None:
+    """Say in a sentence in how many frames the picture's edge cuts the face."""
+    seen = landmarks[..., 2] > 0
+    share = beyond_picture(landmarks, image_size).sum(1) / seen.sum(1).clamp(min=1)  # [F]
+    if (cut := int((share > CUT).sum())) == 0:
+        return
+    where = "" if len(landmarks) == 1 else f" in {cut} of {int(seen.any(1).sum())} frames"
+    most = "" if len(landmarks) == 1 else "up to "
+    log.warning(
+        "The picture's edge cuts the face%s: %s%.0f %% of it lies outside and is a guess. Give pictures that show the "
+        "whole face where that matters.", where, most, 100 * float(share.max()),
+    )  # fmt: skip

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 import torch
 from torch import Tensor
 
 from ..body.posing import matrix_to_axis_angle
 from ..types import Camera, HeadModel, SMPLXFit
-from .framing import WANTED_FACE
+from .framing import WANTED_FACE, beyond_picture, warn_of_cut_faces
 from .gaze import eye_poses
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from .landmark_scheme import check_landmarks, landmark_pairs, sufficient, trust
 from .solver import ExpressionPrior, Observation, Priors, Solution, solve_identity, solve_motion
 from .threads import in_threads, num_threads, one_torch_thread
+from .turned import quarter_turns, turned_back, turned_camera, turned_size, warn_of_turn
 
 FOCAL_OF_SIDE = 1.5  # focal length in picture sides, where the estimate begins: a 50 mm lens on film. Our choice
 NUM_BETAS = 80
 SHAPE_FRAMES = 48  # identity is solved from so many frames, spread over the clip
 CHUNK, OVERLAP = 128, 12  # frames that are solved together, and how far neighbouring chunks look into each other
+BEYOND = 0.1  # weight of a landmark that lies outside the picture, where nobody has seen it; our choice
 JAW_OF_UNIT = 0.35  # radians that a detector's jawOpen of 1 begins with; our choice
 
 
@@ -35,17 +40,22 @@ def fit_landmarks(
     """Identity, pose, expression and gaze of every frame from its landmarks.
 
     Raises:
-        ValueError: no frame has landmarks, they are not of that scheme, or the head model carries none.
+        ValueError: no frame has landmarks, they are not of that scheme, the head model carries none, or the frame rate
+            or focal length is no number above 0.
     """
+    require_camera(fps, focal)
     landmarks = check_landmarks(landmarks, scheme)
-    if focal is not None and not 0 < focal < float("inf"):
-        raise ValueError(f"The focal length is {focal} pixels, expected a number above 0, or none to estimate it.")
     valid = landmarks[..., 2].amax(dim=1) > 0
     require_seen(valid)
-    seen, guess = _observed(model, landmarks, scheme, image_size, focal, priors)
+    warn_of_cut_faces(landmarks, image_size)
     with one_torch_thread(), torch.no_grad():
+        seen, guess = _observed(model, landmarks, scheme, image_size, focal, priors)
+        if quarters := quarter_turns(_tilt(seen.frames(valid))):
+            warn_of_turn(quarters)
+            upright, size = turned_back(landmarks, image_size, quarters), turned_size(image_size, quarters)
+            seen, guess = _observed(model, upright, scheme, size, focal, priors)
         solved = _solved(seen, valid, guess, focal is None, model.expression_basis.shape[2], units, jaw)
-        fit = _as_fit(solved, model, landmarks, scheme, valid, image_size, fps)
+        fit = _as_fit(solved, model, landmarks, scheme, valid, image_size, fps, quarters)
         return fit.replace(poses=eye_poses(fit, model))
 
 
@@ -63,7 +73,7 @@ def _solved(
 
 def _as_fit(
     solved: Solution, model: HeadModel, landmarks: Tensor, scheme: str, valid: Tensor, image_size: tuple[int, int],
-    fps: float,
+    fps: float, quarters: int,
 ) -> SMPLXFit:  # fmt: skip
     height, width = (int(s) for s in image_size)
     world_to_camera = torch.diag(landmarks.new_tensor([1.0, -1, -1, 1])).repeat(len(landmarks), 1, 1)
@@ -73,7 +83,7 @@ def _as_fit(
         expression=solved.expression,
         poses=poses_from_rigid(solved.rigid),
         translation=solved.rigid[:, 3:6],
-        camera=Camera(intrinsics, world_to_camera, (height, width)),
+        camera=Camera(intrinsics, turned_camera(world_to_camera, quarters), (height, width)),
         expression_space=model.expression_space,
         model_id=model.model_id,
         fps=fps,
@@ -81,6 +91,18 @@ def _as_fit(
         landmarks=landmarks,
         landmark_scheme=scheme,
     )
+
+
+def require_camera(fps: float, focal: float | None) -> None:
+    """Raise a sentence, before the work, for a frame rate or a focal length that no camera has."""
+    if not _above_zero(fps):
+        raise ValueError(f"The pictures have {fps} frames per second, expected a number above 0, such as 25.")
+    if focal is not None and not _above_zero(focal):
+        raise ValueError(f"The focal length is {focal} pixels, expected a number above 0, or none to estimate it.")
+
+
+def _above_zero(value: object) -> bool:
+    return isinstance(value, Real) and 0 < value < math.inf
 
 
 def require_seen(valid: Tensor) -> None:  # [F]
@@ -130,6 +152,7 @@ def _observed(
     rig = rig.select(rows, numbers)
     weights = trust(scheme)[numbers].to(landmarks)
     weights = landmarks[:, numbers, 2] * (weights / weights.mean())
+    weights = weights * torch.where(beyond_picture(landmarks, image_size)[:, numbers], BEYOND, 1.0)
     height, width = image_size
     centre = landmarks.new_tensor([width / 2, height / 2])
     seen = Observation(rig, landmarks[:, numbers, :2], weights, centre, expression_prior(model), priors)
@@ -185,19 +208,39 @@ def _initial(seen: Observation, valid: Tensor, focal: float, num_expression: int
     betas = seen.landmarks.new_zeros(rig.shape_basis.shape[2])
     expression = seen.landmarks.new_zeros(len(valid), num_expression)
     rigid = seen.landmarks.new_zeros(len(valid), RIGID)
-    template = rig.template - rig.template.mean(0)
-    weights = seen.weights[valid]
-    weights = weights / weights.sum(1, keepdim=True)
-    middle = (seen.landmarks[valid] * weights[..., None]).sum(1)
-    pixels = seen.landmarks[valid] - middle[:, None]
-    rotation, scale = _weak_perspective(template, pixels, weights)
-    rigid[valid, :3] = matrix_to_axis_angle(rotation)
+    rotation, scale, middle, weights = _average_head(seen.frames(valid))
+    rigid[valid, :3] = _continuous(matrix_to_axis_angle(rotation))
     depth = focal / scale  # [F']
     ray = (middle - seen.centre) / focal
     target = torch.stack([ray[:, 0] * depth, -ray[:, 1] * depth, -depth], 1)
     here = (rig.points(betas, expression[valid], rigid[valid]) * weights[..., None]).sum(1)
     rigid[valid, 3:6] = target - here
     return Solution(betas, expression, interpolate_gaps(rigid, valid), focal)
+
+
+def _continuous(vectors: Tensor) -> Tensor:
+    """The same rotations [F, 3] in axis-angle, each the way round that is nearer to the one before: of a head that is
+    upside down against the rest of the clip noise would flip it."""
+    result = vectors.clone()
+    for before, vector in zip(result, result[1:]):
+        other = vector * (1 - 2 * math.pi / vector.norm().clamp(min=1e-9))
+        if (other - before).norm() < (vector - before).norm():
+            vector.copy_(other)
+    return result
+
+
+def _tilt(seen: Observation) -> Tensor:
+    """[F] radians by which each face is tilted in the picture, clockwise."""
+    rotation, *_ = _average_head(seen)
+    return torch.atan2(rotation[:, 0, 1], rotation[:, 1, 1])  # where the top of the head points
+
+
+def _average_head(seen: Observation) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rotations [F, 3, 3] and scales [F] of an average head; the landmarks' middles [F, 2] and weights [F, L] of 1."""
+    template = seen.rig.template - seen.rig.template.mean(0)
+    weights = seen.weights / seen.weights.sum(1, keepdim=True)
+    middle = (seen.landmarks * weights[..., None]).sum(1)
+    return *_weak_perspective(template, seen.landmarks - middle[:, None], weights), middle, weights
 
 
 def _weak_perspective(

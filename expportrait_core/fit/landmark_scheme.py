@@ -65,6 +65,8 @@ def check_landmarks(landmarks: Tensor, scheme: str) -> Tensor:
             f"The landmarks have the shape {list(landmarks.shape)}, expected [frames, {points}, 3] of {scheme}: x, y "
             f"in pixels and a confidence of 0 to 1."
         )
+    if not len(landmarks):
+        raise ValueError("There are landmarks of no frame. Give those of a picture or a clip.")
     landmarks = landmarks.float()
     confidence = landmarks[..., 2]
     if not torch.isfinite(confidence).all() or not torch.isfinite(landmarks[confidence > 0]).all():

@@ -24,6 +24,11 @@ GUARD = 3.0  # standard deviations of the jitter that smoothing may move a value
 FLOOR_EXPRESSION, FLOOR_ROTATION, FLOOR_TRANSLATION = 0.01, math.radians(0.15), 0.0005  # it may always move these
 
 
+def require_strength(strength: float) -> None:
+    """Raise a sentence for a strength that no smoothing has."""
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"The smoothing is {strength}, expected 0 or more.")
+
 
 def smooth_fit(
     fit: SMPLXFit,
@@ -41,8 +46,7 @@ def smooth_fit(
     Raises:
         ValueError: a negative strength, an unknown method, or no frame with a face.
     """
-    if not 0 <= strength < math.inf:
-        raise ValueError(f"The smoothing is {strength}, expected 0 or more.")
+    require_strength(strength)
     if method not in METHODS:
         raise ValueError(f"The smoothing method is '{method}', expected one of {', '.join(METHODS)}.")
     if strength == 0 or fit.num_frames < 2:

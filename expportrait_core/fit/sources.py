@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from .landmark_scheme import MEDIAPIPE
-from .landmarks import NUM_LANDMARKS, channels_first, detect_faces, run_landmarks, squares_around_boxes
+from .landmarks import (
+    NUM_LANDMARKS,
+    FaceBox,
+    channels_first,
+    detect_faces,
+    in_the_right_turn,
+    run_landmarks,
+    squares_around_boxes,
+)
 from .landmarks import squares_around_landmarks as squares_around
 from .regions import Regions
 
@@ -64,7 +72,7 @@ class LandmarkSource(Protocol):
 
 @dataclass(frozen=True)
 class BuiltInNetworks:
-    """The detector on every fourth picture, the landmark network on all.
+    """The detector on every fourth picture, the landmark network on all. Faces may be tilted by any angle.
 
     In between, a face's square is taken to move evenly; where the landmarks say that it did not, they are taken again.
     Where faces come, go or move fast, the detector looks at every picture.
@@ -99,16 +107,32 @@ class BuiltInNetworks:
 
     def _first_look(self, images: Tensor, keys: list[int]) -> dict[int, Regions]:
         """By key frame the squares of its faces, as their landmarks give them."""
-        boxes = detect_faces(images[keys] if len(keys) < len(images) else images) if keys else []
-        largest = [sorted(faces, key=lambda face: -face.side)[:MOST_FACES] for faces in boxes]
+        boxes = self._boxes(images, keys)
+        largest = [sorted(boxes[key], key=lambda face: -face.side)[:MOST_FACES] for key in keys]
         frames = [frame for frame, faces in zip(keys, largest) for _ in faces]
         flat = [face for faces in largest for face in faces]
         if not flat:
             return {key: no_regions(images.device) for key in keys}
-        landmarks, confidence = look(channels_first(images), frames, squares_around_boxes(flat, images.device))
+        pictures = channels_first(images)
+        landmarks, confidence = in_the_right_turn(
+            lambda which, turned: look(pictures, [frames[i] for i in which], turned),
+            squares_around_boxes(flat, images.device),
+        )
         squares, sure = squares_around(landmarks[..., :2]), confidence >= SEEN
         of = torch.tensor(frames, device=images.device)
         return {key: squares[sure & (of == key)] for key in keys}
+
+    def _boxes(self, images: Tensor, keys: list[int]) -> dict[int, list[FaceBox]]:
+        """By key frame its faces. Small ones are costly to look for: where none is seen in three of the frames, none is
+        looked for in the others."""
+        boxes = dict(zip(keys, detect_faces(images[keys], search_tiles=False))) if keys else {}
+        lost = [key for key in keys if not boxes[key]]
+        first = sorted({lost[0], lost[len(lost) // 2], lost[-1]}) if lost else []
+        for some in (first, [key for key in lost if key not in first]):
+            boxes |= dict(zip(some, detect_faces(images[some]))) if some else {}
+            if not any(boxes[key] for key in some):
+                break
+        return boxes
 
 
 def look(

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..body import landmark_points, pose_vertices, with_level
 from ..types import HeadModel, Progress, SMPLXFit, no_progress
 from .faces import Person, choose_person, follow_people
-from .landmark_fit import fit_landmarks, require_seen
+from .landmark_fit import fit_landmarks, require_camera, require_seen
 from .landmark_scheme import OUTER_EYE_CORNERS, SIZES, landmark_pairs
 from .likeness import face_colours
 from .missing import MISSING, fill_missing
@@ -41,11 +41,13 @@ def track(
     Frames without a face are marked invalid; what they show is for `missing` to say.
 
     Raises:
-        ValueError: no face in any frame, not the face that was asked for, or the head model carries no landmarks.
+        ValueError: no face in any frame, not the face that was asked for, the head model carries no landmarks, no
+            pictures, or a frame rate or focal length that is no number above 0.
     """
     if missing not in MISSING:
         raise ValueError(f"Missing frames are to be filled by '{missing}', expected one of {', '.join(MISSING)}.")
-    landmark_pairs(model, source.scheme)  # refused before the work
+    require_camera(fps, focal)  # all of this is refused before the work
+    landmark_pairs(model, source.scheme)
     person, frames, size = find_person(images, face, mask, progress, number, picture, source, total)
     landmarks = _rows(person, frames, source.scheme)
     require_seen(landmarks[..., 2].amax(1) > 0)

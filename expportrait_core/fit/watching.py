@@ -37,7 +37,8 @@ def watch(
         with torch.no_grad():
             return [_with_looks(faces, piece[i], looks) for i, faces in enumerate(source(piece))]
 
-    for piece, found in in_threads(look, pieces, num_threads() if source.threads else 1):
+    some = (piece for piece in pieces if len(piece))
+    for piece, found in in_threads(look, some, num_threads() if source.threads else 1):
         here = tuple(piece.shape[1:3])
         if size is not None and here != size:
             sizes = f"{size[1]}x{size[0]} and {here[1]}x{here[0]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -135,3 +137,17 @@ def test_every_frame_is_told_and_can_be_the_last(astronaut: Tensor, fit: SMPLXFi
 def test_wrong_pictures_are_refused(astronaut: Tensor, fit: SMPLXFit) -> None:
     with pytest.raises(ValueError, match="Give the pictures that were tracked"):
         crop_portrait(astronaut[:, :100], fit)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5, 1.01, math.nan, math.inf])
+def test_squares_that_cannot_be_are_refused(astronaut: Tensor, fit: SMPLXFit, value: float) -> None:
+    with pytest.raises(ValueError, match=f"take {value} of the crop's side, expected more than 0 and at most 1"):
+        crop_portrait(astronaut, fit, face_share=value)
+    if value:
+        with pytest.raises(ValueError, match=f"stability is {value}, expected 0 .* to 1"):
+            crop_portrait(astronaut, fit, stability=value)
+    with pytest.raises(ValueError, match="expected at least 1"):
+        crop_portrait(astronaut, fit, size=0)
+    unseen = fit.replace(valid=torch.zeros_like(fit.valid))
+    with pytest.raises(ValueError, match="no frame in which a face was seen"):
+        crop_portrait(astronaut, unseen)

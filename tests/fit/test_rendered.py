@@ -71,6 +71,50 @@ def test_gaze_of_perfect_irises_is_exact_to_a_degree_or_two(clip: RenderedClip, 
         assert off.std() * 180 / torch.pi < 1.5
 
 
+def gaze_axes(fit: SMPLXFit, model: HeadModel) -> Tensor:
+    """[F, 2, 3] where the drawn eyes look, in the head's axes: ARKit's units for the gaze turn the eyeballs too."""
+    poses = fit.poses.clone()
+    poses[:, [NECK, HEAD]] = 0
+    vertices = pose_vertices(model, fit.betas, fit.expression, poses, torch.zeros_like(fit.translation))
+    irises = landmark_points(vertices, model.faces, model.landmarks["mediapipe478"])[:, 468:].unflatten(1, (2, 5))
+    joints = model.joint_template + model.joint_shape_basis[..., : len(fit.betas)] @ fit.betas
+    return torch.nn.functional.normalize(irises.mean(2) - joints[[RIGHT_EYE, LEFT_EYE]], dim=-1)
+
+
+def test_drawn_eyes_look_where_perfect_irises_say(clip: RenderedClip, coarse_head: HeadModel) -> None:
+    """Neither damped nor exaggerated, sideways and up and down."""
+    landmarks = perfect(clip, coarse_head)
+    seen = eye_openness(landmarks[..., :2]).amin(1) > 0.15
+    found, wanted = (
+        gaze_axes(fit, coarse_head)[seen]
+        for fit in (fit_landmarks(landmarks, (360, 640), coarse_head, 30.0), clip.truth)
+    )
+    assert torch.rad2deg((found * wanted).sum(-1).clamp(-1, 1).acos()).mean() < 3
+    found, wanted = found - found.mean(0), wanted - wanted.mean(0)
+    gain = (found * wanted).sum(0) / (wanted**2).sum(0)
+    assert (gain[:, :2] > 0.85).all() and (gain[:, :2] < 1.1).all(), gain
+
+
+def test_eyes_rest_under_noise_and_jump_at_once(clip: RenderedClip, coarse_head: HeadModel) -> None:
+    """One look, seen 40 times under a fifth of a pixel of noise, and then another one."""
+    openness = eye_openness(perfect(clip, coarse_head)[..., :2]).amin(1)
+    yaw = clip.truth.poses[:, RIGHT_EYE, 1].masked_fill(openness < 0.2, 0.0)
+    two = clip.truth.frames([int(yaw.argmin())] * 20 + [int(yaw.argmax())] * 20)
+    still = two.replace(poses=two.poses[:1].repeat(40, 1, 1), expression=two.expression[:1].repeat(40, 1),
+                        translation=two.translation[:1].repeat(40, 1))  # fmt: skip
+    poses = still.poses.clone()
+    poses[:, [LEFT_EYE, RIGHT_EYE]] = two.poses[:, [LEFT_EYE, RIGHT_EYE]]
+    pixels = projected(still.replace(poses=poses), coarse_head)
+    noise = 0.2 * torch.randn(40, 2, 2, generator=torch.Generator().manual_seed(0))
+    pixels[:, 468:] += noise.repeat_interleave(5, 1)
+    fit = fit_landmarks(torch.cat([pixels, torch.ones(40, 478, 1)], -1), (360, 640), coarse_head, 30.0, focal=900.0)
+    eye = fit.poses[:, RIGHT_EYE, :2]
+    first, second = eye[:20] - eye[:20].mean(0), eye[20:] - eye[20:].mean(0)
+    assert torch.rad2deg(torch.cat([first, second])).square().mean().sqrt() < 0.43
+    jump = eye[20, 1] - eye[19, 1]
+    assert jump / (poses[20, RIGHT_EYE, 1] - poses[19, RIGHT_EYE, 1]) > 0.85
+
+
 def test_eyes_stay_where_they_were_behind_closed_lids(clip: RenderedClip, coarse_head: HeadModel) -> None:
     """Irises that jump away while the lids are closed, as a detector's do, turn no eye."""
     landmarks = perfect(clip, coarse_head)

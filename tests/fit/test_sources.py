@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+import expportrait_core.fit.landmarks as finding
 from expportrait_core.body.landmarks import IBUG68_FROM_MEDIAPIPE
 from expportrait_core.fit import (
     BuiltInNetworks,
@@ -23,6 +24,7 @@ from expportrait_core.fit import (
     track,
 )
 from expportrait_core.fit.landmark_scheme import check_landmarks
+from expportrait_core.fit.regions import Regions
 from expportrait_core.fit.sources import SeenFace
 from expportrait_core.types import HEAD, NECK, HeadModel
 
@@ -84,6 +86,28 @@ def test_a_face_that_comes_and_goes_is_seen_where_it_is(astronaut: Tensor) -> No
     clip[6:] = 0.5
     assert [len(faces) for faces in BuiltInNetworks()(clip)] == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0]
     assert detect_landmarks(clip)[:, 0, 2].gt(0).tolist() == [False] * 3 + [True] * 3 + [False] * 4
+
+
+def test_small_faces_are_looked_for_in_few_of_the_frames_and_found_in_all(
+    astronaut: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles are what costs: of the key frames without a face three are searched, all where one of them shows one."""
+    small = F.interpolate(astronaut.permute(0, 3, 1, 2), size=(205, 205), mode="area")
+    shown = F.pad(small, (300, 135, 100, 55), value=0.4).permute(0, 2, 3, 1)
+    looked, plain = 0, finding.run_detector
+
+    def counted(pictures: Tensor, squares: Regions) -> tuple[Tensor, Tensor]:
+        nonlocal looked
+        looked += len(squares)
+        return plain(pictures, squares)
+
+    monkeypatch.setattr(finding, "run_detector", counted)
+    empty = torch.full_like(shown, 0.4).repeat(24, 1, 1, 1)
+    assert BuiltInNetworks()(empty) == [[]] * 24
+    assert looked < 7 * 36  # what the seven key frames cost when they were looked at only upright
+    for first in (3, 9, 14):
+        clip = torch.cat([empty[:first], shown.repeat(24 - first, 1, 1, 1)])
+        assert [len(faces) for faces in BuiltInNetworks()(clip)] == [0] * first + [1] * (24 - first)
 
 
 def test_bad_clips_get_a_sentence() -> None:

@@ -12,6 +12,7 @@ from expportrait_core.fit.landmark_fit import pinhole
 from expportrait_core.fit.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from expportrait_core.fit.landmark_scheme import eye_openness
 from expportrait_core.fit.solver import Priors
+from expportrait_core.fit.sources import SeenFace
 from expportrait_core.types import HEAD, JAW, NECK, HeadModel, SMPLXFit
 
 
@@ -146,6 +147,68 @@ def test_a_picture_without_a_face_gets_a_sentence(coarse_head: HeadModel) -> Non
         track(torch.rand(1, 120, 160, 3), coarse_head)
     with pytest.raises(ValueError, match="any of the 2 frames"):
         fit_landmarks(torch.zeros(2, 478, 3), (100, 100), coarse_head)
+
+
+class Unasked:
+    """A source of landmarks that no picture may reach."""
+
+    scheme, threads = "mediapipe478", False
+
+    def __call__(self, images: Tensor) -> list[list[SeenFace]]:
+        raise AssertionError("the pictures were looked at")
+
+
+@pytest.mark.parametrize("value", [0, 0.0, -25.0, float("nan"), float("inf"), None, "25"])
+def test_numbers_that_no_camera_has_are_refused_before_the_work(coarse_head: HeadModel, value: object) -> None:
+    pictures = torch.zeros(2, 64, 64, 3)
+    with pytest.raises(ValueError, match=f"have {value} frames per second, expected a number above 0"):
+        track(pictures, coarse_head, fps=value, source=Unasked())
+    if value is not None:  # that is an estimate
+        with pytest.raises(ValueError, match=f"focal length is {value} pixels, expected a number above 0"):
+            track(pictures, coarse_head, focal=value, source=Unasked())
+
+
+def test_clips_of_no_frames_get_a_sentence(coarse_head: HeadModel) -> None:
+    nothing = torch.zeros(0, 64, 64, 3)
+    for clip in (nothing, iter([]), iter([nothing, nothing])):
+        with pytest.raises(ValueError, match="There are no (pictures|frames)"):
+            track(clip, coarse_head)
+    with pytest.raises(ValueError, match="landmarks of no frame"):
+        fit_landmarks(torch.zeros(0, 478, 3), (64, 64), coarse_head)
+
+
+def test_a_face_at_the_edge_is_fitted_by_what_is_seen_and_said(
+    astronaut: Tensor, coarse_head: HeadModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A third of her face lies below the picture's edge."""
+    whole = track(astronaut, coarse_head, focal=900.0)
+    points = whole.landmarks[0, :468, :2]
+    edge = int(points[:, 1].max() - (points[:, 1].max() - points[:, 1].min()) / 3)
+    assert "edge" not in caplog.text
+    cut = track(astronaut[:, :edge].contiguous(), coarse_head, focal=900.0)
+    assert "edge cuts the face: 2" in caplog.text and "% of it lies outside and is a guess" in caplog.text
+    inside, eyes = points[:, 1] < edge - 1, (points[33] - points[263]).norm()
+    off = (projected(cut, coarse_head) - projected(whole, coarse_head))[0, :468].norm(dim=1) / eyes
+    assert off[inside].mean() < 0.02 and off[~inside].mean() < 0.07
+    caplog.clear()
+    landmarks = torch.cat([whole.landmarks.repeat(3, 1, 1), torch.zeros(1, 478, 3)])
+    landmarks[1, :, 0] -= points[:, 0].median()  # half of it leaves at the left
+    fit_landmarks(landmarks, (512, 512), coarse_head)
+    assert "edge cuts the face in 1 of 3 frames: up to 5" in caplog.text
+
+
+def test_what_lies_outside_the_picture_counts_little(truth: SMPLXFit, coarse_head: HeadModel) -> None:
+    """The guesses of a network beyond the edge are spoiled by a tenth of the eyes' distance."""
+    right = truth.landmarks[..., 0].median()
+    spoiled, clean = truth.landmarks.clone(), projected(truth, coarse_head)
+    spoiled[..., :2] += torch.where(spoiled[..., :1] > right, 0.1 * (clean[:, 33] - clean[:, 263]).norm(dim=1)[0], 0.0)
+
+    def off(width: float) -> float:
+        """With the edge there, the middle of the picture where it was."""
+        fit = fit_landmarks(spoiled, (480, int(width)), coarse_head, focal=960.0)
+        return float((projected(fit, coarse_head) - clean)[:, :468].norm(dim=-1).mean())
+
+    assert off(float(right)) < 0.8 * off(640)
 
 
 def test_a_model_without_landmarks_gets_a_sentence(coarse_head: HeadModel, truth: SMPLXFit) -> None:
