@@ -171,7 +171,7 @@ def test_a_pixel_has_the_region_that_most_of_its_samples_show() -> None:
     assert torch.equal(most_seen(noise, 3).long(), counts.argmax(-1))
 
 
-def test_a_model_that_names_no_parts_has_the_regions_that_its_joints_and_landmarks_tell(tmp_path, coarse_head: HeadModel) -> None:
+def test_a_model_that_names_no_parts_has_regions_all_the_same(tmp_path, coarse_head: HeadModel) -> None:
     """The default head as a SMPL-X file would hold it, against the default head itself."""
     path, _ = write_bare_head(tmp_path / "SMPLX_NEUTRAL.npz")
     bare, full = (render_normals(motion_of(model, 160, jaw=0.2, focal=1.3), 160, 1, regions=True).regions
