@@ -65,7 +65,7 @@ class Camera(Portable):
 
     def resized(self, height: int, width: int) -> Camera:
         """The same view in a picture of another size."""
-        scale = torch.tensor([width / self.image_size[1], height / self.image_size[0], 1.0])
+        scale = torch.tensor([width / self.image_size[1], height / self.image_size[0], 1.0], dtype=torch.float64)
         return self.replace(intrinsics=self.intrinsics * scale.to(self.intrinsics)[:, None], image_size=(height, width))
 
     def cropped(
