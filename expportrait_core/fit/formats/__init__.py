@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from ...types import Camera, HeadModel, SMPLXFit
 from .. import fit_file
 from . import (
@@ -140,17 +138,19 @@ def _recognise(source: Source) -> Reader:
 
 def _for_head(fit: SMPLXFit, head_model: HeadModel, body_model: HeadModel | None) -> SMPLXFit:
     """The fit for this head, or a sentence why not."""
+    if not fit.expression.any() and fit.expression_space != head_model.expression_space:
+        # trackers of bodies see no face, and a neutral face is neutral in every space
+        fit = fit.replace(expression=fit.expression[:, :0], expression_space=head_model.expression_space)
+        fit = fit.replace(expression=fit.expression.new_zeros(fit.num_frames, head_model.expression_basis.shape[2]))
     for model in filter(None, (body_model, head_model)):
-        fit = _in_full_space(fit, model)
+        # trackers that write fewer of FLAME's expressions write the first of the hundred
+        if model.expression_space == "flame100" and fit.expression_space.startswith("flame"):
+            fit = fit.replace(expression_space=model.expression_space)
     if fit.expression_space != head_model.expression_space and body_model is not None:
         from .expression import convert_expression  # scipy's interpolation takes a while to import
-        from .placement import keep_in_place
 
-        converted, _ = convert_expression(fit, body_model, head_model)
-        return keep_in_place(fit, body_model, converted, head_model)[0]
+        return convert_expression(fit, body_model, head_model)[0]
     family = next((name for start, name in _FAMILIES.items() if fit.expression_space.startswith(start)), None)
-    if fit.expression_space != head_model.expression_space and not fit.expression.any():
-        fit = _neutral(fit, head_model, family)
     if fit.expression_space != head_model.expression_space and family:
         raise ValueError(
             f"The fit's expressions are in the space '{fit.expression_space}', the head model "
@@ -161,24 +161,4 @@ def _for_head(fit: SMPLXFit, head_model: HeadModel, body_model: HeadModel | None
     fit.require_space(head_model)
     if fit.model_id in _FAMILIES and head_model.expression_space.startswith(fit.model_id):
         fit = fit.replace(model_id=head_model.model_id)  # trackers do not write which file they used
-    return fit
-
-
-def _in_full_space(fit: SMPLXFit, model: HeadModel) -> SMPLXFit:
-    """Trackers that write fewer of a model's hundred expressions write the first of them. Ten may also be those of
-    SMPL-X's old 10 + 10 file, and are left alone."""
-    start = model.expression_space.removesuffix("100")
-    fewer = start in _FAMILIES and fit.expression_space.startswith(start) and fit.expression_space != "smplx10"
-    return fit.replace(expression_space=model.expression_space) if fewer else fit
-
-
-def _neutral(fit: SMPLXFit, head_model: HeadModel, family: str | None) -> SMPLXFit:
-    """Trackers of bodies see no face, and a neutral face is neutral in every space. A shape is not."""
-    nothing = fit.expression.new_zeros(fit.num_frames, head_model.expression_basis.shape[2])
-    fit = fit.replace(expression=nothing, expression_space=head_model.expression_space)
-    if fit.model_id in _FAMILIES and not head_model.expression_space.startswith(fit.model_id):
-        log.warning("The fit is of the model '%s', and '%s' is another one: it takes over how the head turns, not its "
-                    "shape nor its place in the picture. Give your own %s file as `body_model` to keep the place.",
-                    fit.model_id, head_model.model_id, family or "model")  # fmt: skip
-        fit = fit.replace(betas=torch.zeros(10), model_id=head_model.model_id)
     return fit

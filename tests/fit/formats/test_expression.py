@@ -11,11 +11,9 @@ import torch
 from expportrait_core.body import load_head_model
 from expportrait_core.fit import load_fit, save_fit
 from expportrait_core.fit.formats.expression import convert_expression, correspond
-from expportrait_core.fit.formats.placement import RIGID
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, RIGHT_EYE, HeadModel, LandmarkEmbedding, SMPLXFit
 
 from ...body.flame_file import write_flame, write_landmarks
-from .seen import pixels
 from .tracker_files import write_beat2, write_vhap
 
 MADE_OF = ("jawForward", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "eyeBlinkLeft", "eyeBlinkRight",
@@ -106,9 +104,7 @@ def test_flame_is_converted_through_its_own_file(
         save_fit(fit.replace(expression=expression[:, :count], expression_space=name), tmp_path / f"{name}.npz")
         converted = load_fit(tmp_path / f"{name}.npz", coarse_head, body_model=flame)
         assert (converted.expression[:, columns] - units).abs().max() < 0.1
-        assert converted.expression_space == "arkit" and torch.equal(converted.poses[:, 1:], fit.poses[:, 1:])
-        away = (pixels(converted, coarse_head, list(RIGID)) - pixels(fit, flame, list(RIGID))).mean(1).norm(dim=-1)
-        assert (away < 0.05 * pixels(fit, flame, [19, 28]).diff(dim=1).norm(dim=-1)[:, 0]).all()
+        assert converted.expression_space == "arkit" and torch.equal(converted.poses, fit.poses)
     assert "from 'flame100' to 'arkit'" in caplog.text
     with pytest.raises(ValueError, match="or give your own FLAME file as `body_model`"):
         load_fit(tmp_path / "flame50.npz", coarse_head)
