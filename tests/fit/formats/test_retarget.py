@@ -60,12 +60,20 @@ def off(fit: SMPLXFit, model: HeadModel, before: SMPLXFit, source: HeadModel) ->
     return (seen_at(fit, model) - seen_at(before, source)).norm(dim=-1)
 
 
-def moved_away(model: HeadModel) -> HeadModel:
+def random_body(folder: Path) -> HeadModel:
+    """A random file of SMPL-X's size, with 51 landmarks on the part that is kept: its own lie all over the body."""
+    body = load_head_model(write_random_smplx(folder / "SMPLX_NEUTRAL.npz"), level=0)
+    rng = np.random.default_rng(2)
+    points = (rng.choice(len(body.faces), 51), rng.dirichlet(np.ones(3), 51).astype(np.float32))
+    return body.replace(landmarks={"ibug51": LandmarkEmbedding(*map(torch.from_numpy, points))})
+
+
+def moved_away(model: HeadModel, tilt: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> HeadModel:
     """The same surface in another model's terms: another origin, a root joint elsewhere, expressions of its own."""
-    shift = torch.tensor([0.13, -0.62, 0.21])
-    joints = model.joint_template + shift
+    shift, turn = torch.tensor([0.13, -0.62, 0.21]), axis_angle_to_matrix(torch.tensor(tilt)).T
+    joints = model.joint_template @ turn + shift
     joints[0] += torch.tensor([0.05, 0.3, -0.1])
-    return model.replace(template=model.template + shift, joint_template=joints, expression_space="arkit",
+    return model.replace(template=model.template @ turn + shift, joint_template=joints, expression_space="arkit",
                          model_id="another")  # fmt: skip
 
 
@@ -100,11 +108,7 @@ def test_a_point_without_weight_does_not_count() -> None:
 
 @pytest.mark.parametrize("tracker", ["lhm", "gvhmr", "smplerx"])
 def test_smplx_trackers_land_on_the_same_pixels(tmp_path: Path, tracker: str) -> None:
-    body = load_head_model(write_random_smplx(tmp_path / "SMPLX_NEUTRAL.npz"), level=0)
-    rng = np.random.default_rng(2)
-    points = (rng.choice(len(body.faces), 51), rng.dirichlet(np.ones(3), 51).astype(np.float32))
-    # the file's own are scattered over the whole body, of which the head is kept
-    body = body.replace(landmarks={"ibug51": LandmarkEmbedding(*map(torch.from_numpy, points))})
+    body = random_body(tmp_path)
     head = moved_away(body)
     folder = tmp_path / "tracked"
     if tracker == "gvhmr":
@@ -120,6 +124,21 @@ def test_smplx_trackers_land_on_the_same_pixels(tmp_path: Path, tracker: str) ->
     as_it_was = after.replace(poses=before.poses, translation=before.translation)
     assert off(as_it_was, head, before, body).mean() > 20
     assert (after.model_id, len(after.betas), bool(after.betas.any())) == ("another", 10, False)
+
+
+def test_a_head_that_rests_in_another_direction_is_turned_about_its_own_root(tmp_path: Path) -> None:
+    """Another model's neutral face looks a little up or aside: the root turns it, and turns about its own joint."""
+    body = random_body(tmp_path)
+    head = moved_away(body, tilt=(0.3, -0.2, 0.1))
+    write_lhm(tmp_path / "tracked")
+    fit = neutral(load_fit(tmp_path / "tracked"))
+    poses = torch.zeros_like(fit.poses)
+    poses[:, 0] = fit.poses[:, 0] * torch.tensor([[1.0], [0.2], [-0.4], [0.0]])  # of neither model another joint
+    before = load_fit(save_fit(fit.replace(poses=poses), tmp_path / "fit.npz"))
+    after = load_fit(tmp_path / "fit.npz", head, body_model=body)
+    assert off(after, head, before, body).max() < 0.05
+    turn = axis_angle_to_matrix(after.poses[:, 0]).transpose(1, 2) @ axis_angle_to_matrix(before.poses[:, 0])
+    assert torch.allclose(turn, axis_angle_to_matrix(torch.tensor([0.3, -0.2, 0.1])).expand(4, 3, 3), atol=1e-4)
 
 
 def neutral(fit: SMPLXFit) -> SMPLXFit:
