@@ -117,6 +117,7 @@ class SMPLXFit(Portable):
     landmarks: Tensor | None = None  # [F, L, 3] x, y in pixels and confidence
     landmark_scheme: str | None = None  # "mediapipe478", "ibug68"
     frame_ids: Tensor | None = None  # [F] frame numbers in the source; None becomes 0..F-1
+    eyelids: Tensor | None = None  # [F, 2] left, right, 0 open, 1 closed: of trackers that keep them beside ψ
 
     format: ClassVar[str] = "expportrait.fit"
 
@@ -147,6 +148,11 @@ class SMPLXFit(Portable):
         require_shape(self, "frame_ids", self.frame_ids, frames)
         if self.frame_ids.is_floating_point() or self.frame_ids.is_complex():
             raise ValueError(f"The fit's frame numbers are {self.frame_ids.dtype}, expected whole numbers.")
+        if self.eyelids is not None:
+            require_shape(self, "eyelids", self.eyelids, frames, 2)
+            require_floats(self, "eyelids", self.eyelids)
+            if not torch.isfinite(self.eyelids).all():
+                raise ValueError("The fit's eyelids hold NaN or infinite values. Track the clip again.")
         if self.landmarks is not None:
             require_shape(self, "landmarks", self.landmarks, frames, "L", 3)
             require_floats(self, "landmarks", self.landmarks)
@@ -188,6 +194,7 @@ class SMPLXFit(Portable):
             valid=self.valid[index],
             frame_ids=self.frame_ids[index],
             landmarks=None if self.landmarks is None else self.landmarks[index],
+            eyelids=None if self.eyelids is None else self.eyelids[index],
         )
 
     def require_space(self, model: HeadModel) -> None:

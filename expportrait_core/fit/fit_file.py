@@ -1,8 +1,8 @@
 """The exchanged form of a fit: an `.npz` of plain arrays (BEAT2's, plus a camera and a clip), without pickle.
 
 `betas (B,)`, `expressions (F,E)`, `poses (F,165)` axis-angle in smplx's joint order, `trans (F,3)`, `K (F,3,3)` pixels,
-`w2c (F,4,4)` OpenCV, `image_size (2,)` height and width, `fps`, `valid (F,)`, `frame_ids (F,)`, optional
-`landmarks (F,L,3)` with `landmark_scheme`, `expression_space`, `model_id`, `format`, `version`.
+`w2c (F,4,4)` OpenCV, `image_size (2,)` height and width, `fps`, `valid (F,)`, `frame_ids (F,)`, and where there are any
+`landmarks (F,L,3)` with `landmark_scheme` and `eyelids (F,2)`; `expression_space`, `model_id`, `format`, `version`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def save_fit(fit: SMPLXFit, path: str | Path) -> Path:
     }
     if fit.landmarks is not None:
         arrays["landmarks"] = fit.landmarks
+    if fit.eyelids is not None:
+        arrays["eyelids"] = fit.eyelids
     named = {key: value.detach().cpu().numpy() for key, value in arrays.items()}
     named |= {
         "image_size": np.array(fit.image_size),
@@ -122,6 +124,7 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
         landmarks=landmarks,
         landmark_scheme=scheme or None,
         frame_ids=_integers(arrays["frame_ids"], f"{name}: frame_ids", frames) if "frame_ids" in arrays else None,
+        eyelids=_floats(arrays["eyelids"], f"{name}: eyelids", frames, 2) if "eyelids" in arrays else None,
     )
 
 

@@ -27,7 +27,12 @@ def interpolate_gaps(fit: SMPLXFit) -> SMPLXFit:
         return fit
     before, after, share = _neighbours(fit.valid)
     between = blend_fits(fit.frames(before), fit.frames(after), share)
-    return fit.replace(expression=between.expression, poses=between.poses, translation=between.translation)
+    return fit.replace(
+        expression=between.expression,
+        poses=between.poses,
+        translation=between.translation,
+        eyelids=between.eyelids,
+    )
 
 
 def insert_missing_frames(fit: SMPLXFit) -> SMPLXFit:

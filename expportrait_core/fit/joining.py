@@ -8,7 +8,7 @@ from torch import Tensor
 from ..types import SMPLXFit
 from .gaps import interpolate_gaps
 from .retime import MOST_FRAMES, resample_fit
-from .sampling import blend_fits
+from .sampling import blend_fits, both_eyelids
 
 LOOPS = ("once", "repeat", "seamless", "back and forth")
 """As it is; again from the start; the same with the end blended into the start; forwards and then backwards."""
@@ -122,6 +122,7 @@ def _chained(first: SMPLXFit, second: SMPLXFit) -> SMPLXFit:
         and first.landmark_scheme == second.landmark_scheme
         and first.landmarks.shape[1:] == second.landmarks.shape[1:]
     )
+    lids = both_eyelids(first, second)
     lenses = torch.cat([first.camera.intrinsics, second.camera.intrinsics])
     poses = torch.cat([first.camera.world_to_camera, second.camera.world_to_camera])
     return first.replace(
@@ -133,6 +134,7 @@ def _chained(first: SMPLXFit, second: SMPLXFit) -> SMPLXFit:
         frame_ids=torch.cat([first.frame_ids, second.frame_ids]),
         landmarks=torch.cat([first.landmarks, second.landmarks]) if marked else None,
         landmark_scheme=first.landmark_scheme if marked else None,
+        eyelids=None if lids is None else torch.cat(lids),
     )
 
 

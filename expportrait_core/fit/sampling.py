@@ -25,6 +25,7 @@ def blend_fits(
     only_first, only_second = share == 0, share == 1
     valid = torch.where(only_first, first.valid, torch.where(only_second, second.valid, first.valid & second.valid))
     landmarks = _blend_landmarks(first, second, share)
+    lids = both_eyelids(first, second)
     return first.replace(
         expression=torch.lerp(first.expression, second.expression, rows),
         poses=blend_rotations(first.poses, second.poses, rows[..., None]),
@@ -34,6 +35,7 @@ def blend_fits(
         frame_ids=torch.where(nearer, second.frame_ids, first.frame_ids),
         landmarks=landmarks,
         landmark_scheme=None if landmarks is None else first.landmark_scheme,
+        eyelids=None if lids is None else torch.lerp(*lids, rows),
     )
 
 
@@ -59,6 +61,15 @@ def blend_rotations(
     between = quaternions.to_axis_angle(quaternions.slerp(start, stop, share))
     kept = (share == 0) | (first == second).all(-1, keepdim=True)
     return torch.where(kept, first, torch.where(share == 1, second, between))
+
+
+def both_eyelids(first: SMPLXFit, second: SMPLXFit) -> tuple[Tensor, Tensor] | None:
+    """[F, 2] of each; open where only the other has any, because there the expressions alone close the eyes."""
+    if first.eyelids is None and second.eyelids is None:
+        return None
+    lids = [fit.translation.new_zeros(fit.num_frames, 2) if fit.eyelids is None else fit.eyelids for fit in
+            (first, second)]  # fmt: skip
+    return lids[0], lids[1]
 
 
 def _blend_cameras(first: Camera, second: Camera, share: Tensor) -> Camera:

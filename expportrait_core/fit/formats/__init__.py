@@ -7,7 +7,7 @@ Facts about the files were read from the writers' source; each reader names the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from . import (
     vhap,
 )
 from .build import Options
+from .for_head import for_head
 from .source import Source, open_source
 
 
@@ -47,8 +48,6 @@ READERS = (
     *(Reader(module.NAME, module.LOOKS_LIKE, module.recognise, module.read) for module in _TRACKERS),
 )
 
-_FAMILIES = {"smplx": "SMPL-X", "flame": "FLAME"}
-
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +61,7 @@ def load_fit(
     fps: float | None = None,
     mirror: bool = False,
     legacy10: bool = False,
-    body_model: HeadModel | None = None,
+    body_model: HeadModel | Sequence[HeadModel] | None = None,
 ) -> SMPLXFit:
     """Read a fit: this package's own (`.npz`, or `.safetensors` from `SMPLXFit.save`), or a tracker's file or folder.
 
@@ -77,8 +76,9 @@ def load_fit(
         fps: frames per second, where the file does not say it or is wrong.
         mirror: swap left and right of an ARKit recording.
         legacy10: ten expression values of SMPLer-X or SMPLify-X are those of SMPL-X's old 10 + 10 file.
-        body_model: the user's own SMPL-X or FLAME model (`load_head_model` of that file): where the fit's expressions
-            are its and not the head model's, they are converted, and what could not be expressed is logged.
+        body_model: the user's own SMPL-X or FLAME model (`load_head_model` of that file), or both, for a fit that was
+            made with it and a head that is another: expressions are converted, the head stays where it was in the
+            picture, and what could not be kept is logged. ExAvatar and EHM-Tracker need both.
 
     Raises:
         ValueError: no such file, no known format, damaged, without frames, or of another expression space than the
@@ -87,7 +87,10 @@ def load_fit(
     path = Path(path)
     options = Options(person, camera, image_size, fps, mirror, legacy10)
     fit, _ = _read(path, options)
-    return fit if head_model is None else _for_head(fit, head_model, body_model)
+    if head_model is None:
+        return fit
+    bodies = (body_model,) if isinstance(body_model, HeadModel) else tuple(body_model or ())
+    return for_head(fit, head_model, bodies)
 
 
 def load_fit_and_format(path: str | Path, person: int | None = None) -> tuple[SMPLXFit, str]:
@@ -134,31 +137,3 @@ def _recognise(source: Source) -> Reader:
         f"{name} cannot be read as a fit: it holds {holds}. Formats known: {known}. Track the clip here, or convert "
         f"the file to the arrays that fit/fit_file.py names."
     )
-
-
-def _for_head(fit: SMPLXFit, head_model: HeadModel, body_model: HeadModel | None) -> SMPLXFit:
-    """The fit for this head, or a sentence why not."""
-    if not fit.expression.any() and fit.expression_space != head_model.expression_space:
-        # trackers of bodies see no face, and a neutral face is neutral in every space
-        fit = fit.replace(expression=fit.expression[:, :0], expression_space=head_model.expression_space)
-        fit = fit.replace(expression=fit.expression.new_zeros(fit.num_frames, head_model.expression_basis.shape[2]))
-    for model in filter(None, (body_model, head_model)):
-        # trackers that write fewer of FLAME's expressions write the first of the hundred
-        if model.expression_space == "flame100" and fit.expression_space.startswith("flame"):
-            fit = fit.replace(expression_space=model.expression_space)
-    if fit.expression_space != head_model.expression_space and body_model is not None:
-        from .expression import convert_expression  # scipy's interpolation takes a while to import
-
-        return convert_expression(fit, body_model, head_model)[0]
-    family = next((name for start, name in _FAMILIES.items() if fit.expression_space.startswith(start)), None)
-    if fit.expression_space != head_model.expression_space and family:
-        raise ValueError(
-            f"The fit's expressions are in the space '{fit.expression_space}', the head model "
-            f"'{head_model.model_id}' has '{head_model.expression_space}'. Track the clip with this head model, or "
-            f"load the head model that the fit was made with, or give your own {family} file as `body_model` to "
-            f"convert."
-        )
-    fit.require_space(head_model)
-    if fit.model_id in _FAMILIES and head_model.expression_space.startswith(fit.model_id):
-        fit = fit.replace(model_id=head_model.model_id)  # trackers do not write which file they used
-    return fit

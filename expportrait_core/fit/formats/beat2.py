@@ -10,7 +10,7 @@ import logging
 from ...types import NUM_JOINTS, SMPLXFit
 from . import cameras
 from .arrays import read_npz
-from .build import Options, build, exactly, given_camera
+from .build import Options, build, exactly, given_camera, ten_expressions
 from .source import Source
 
 NAME = "BEAT2 / EMAGE"
@@ -39,6 +39,6 @@ def read(source: Source, options: Options) -> SMPLXFit:
         log.warning("%s has no camera; one in front of the first frame's face is assumed. Give `camera`.", name)
         camera = cameras.frontal(frames, translation[0] + [0, cameras.FACE_HEIGHT, 0], options.image_size or SIZE)
     fps = options.fps or float(arrays.get("mocap_frame_rate", FPS))
-    space = "smplx100" if expression.shape[1] > 10 else "smplx10"
+    space = "smplx100" if expression.shape[1] > 10 else ten_expressions(options, name)
     betas, full_pose = exactly(betas, f"{name}: betas", None), full_pose.reshape(frames, NUM_JOINTS, 3)
     return build(betas, expression, space, full_pose, translation, camera, "smplx", fps)

@@ -53,6 +53,7 @@ def build(
     fps: float,
     frame_ids: Any = None,
     valid: np.ndarray | None = None,
+    eyelids: np.ndarray | None = None,  # [F, 2] left, right, 0 open, 1 closed
 ) -> SMPLXFit:
     """The fit; its own class checks shapes, NaN and zero frames."""
     if len(expression) == 0:
@@ -71,6 +72,7 @@ def build(
         fps=float(fps),
         valid=None if valid is None else torch.from_numpy(np.asarray(valid, bool)),
         frame_ids=None if frame_ids is None else torch.as_tensor(list(frame_ids), dtype=torch.int64),
+        eyelids=None if eyelids is None else _floats(eyelids),
     )
 
 

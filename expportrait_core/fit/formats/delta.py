@@ -13,7 +13,7 @@ import numpy as np
 from ...body.unpickle import read_pickle
 from ...types import SMPLXFit
 from . import cameras
-from .build import Options, build, given_camera
+from .build import Options, build, given_camera, ten_expressions
 from .frames import Frame, numbered, read_all, stack
 from .rotations import from_matrix
 from .source import Source
@@ -45,7 +45,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     side = max(options.image_size) if options.image_size else SIDE
     camera = given_camera(options, count) or cameras.orthographic(cam[:, 0], cam[:, 1:], side, y_up=False)
     betas, values = np.asarray(contents[0].get("shape", ())).size, np.asarray(contents[0].get("exp", ())).size
+    space = ten_expressions(options, source.path.name) if values == 10 else f"smplx{values}"
     return build(
-        stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), f"smplx{values}", full_pose,
+        stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), space, full_pose,
         np.zeros((count, 3)), camera, "smplx", options.fps or FPS, [frame.number for frame in frames],
     )  # fmt: skip

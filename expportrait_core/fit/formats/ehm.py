@@ -16,7 +16,7 @@ from ...body.unpickle import read_pickle
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses, sides
-from .frames import Frame, in_order, numbers, stack, value_of
+from .frames import Frame, eyelids_of, in_order, numbers, stack, value_of
 from .source import Source
 
 NAME = "EHM-Tracker / GUAVA"
@@ -64,6 +64,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         betas, stack(contents, frames, "flame_coeffs.expression_params", values), f"flame{values}", full_pose,
         np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents, options, path.name), "smplx",
         options.fps or FPS, [frame.number for frame in frames],
+        eyelids=eyelids_of(contents, frames, "flame_coeffs.eyelid_params"),
     )  # fmt: skip
 
 

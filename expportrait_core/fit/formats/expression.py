@@ -19,7 +19,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from ...body import landmark_points
-from ...types import HeadModel, SMPLXFit
+from ...types import HeadModel, LandmarkEmbedding, SMPLXFit
 
 INNER = "ibug51"  # iBUG-68 without the jaw line
 DENSE = "mediapipe478"
@@ -82,15 +82,8 @@ def correspond(source: HeadModel, head: HeadModel) -> Correspondence:
             f"The head model '{head.model_id}' has no dense landmarks, so expressions cannot be converted to it. Use "
             f"the default head, or load the head model that the fit was made with."
         )
-    ours, seen = _inner_landmarks(head)
-    theirs, there = _inner_landmarks(source)
-    both = seen & there
-    if both.sum() < 20:
-        raise ValueError(
-            f"'{source.model_id}' and '{head.model_id}' share {int(both.sum())} landmarks, expected at least 20 of 51. "
-            f"Give the SMPL-X file as its authors ship it (it has lmk_faces_idx and lmk_bary_coords)."
-        )
-    ours, theirs = ours[both], theirs[both]
+    both = require_common(source, head)
+    ours, theirs = _template_points(head)[both], _template_points(source)[both]
     dense = head.landmarks[DENSE]
     on_face = (dense.triangles[:IRIS] >= 0).nonzero()[:, 0]
     target, barycentric = head.faces[dense.triangles[on_face]], dense.barycentric[on_face]
@@ -121,14 +114,31 @@ def displacements(
     return torch.einsum("nk,nkce->nce", pairs.barycentric.double(), corners).flatten(0, 1)
 
 
-def _inner_landmarks(model: HeadModel) -> tuple[np.ndarray, np.ndarray]:
-    """The 51 points without the jaw line [51, 3], and which of them are on the mesh [51]."""
+def require_common(source: HeadModel, head: HeadModel) -> torch.Tensor:
+    """Which of the 51 landmarks without the jaw line lie on both meshes [51], or a sentence where too few do."""
+    both = (inner_landmarks(source).triangles >= 0) & (inner_landmarks(head).triangles >= 0)
+    if both.sum() < 20:
+        raise ValueError(
+            f"'{source.model_id}' and '{head.model_id}' share {int(both.sum())} landmarks, expected at least 20 of 51. "
+            f"Give the SMPL-X file as its authors ship it (it has lmk_faces_idx and lmk_bary_coords), or FLAME's with "
+            f"its landmark file beside it."
+        )
+    return both
+
+
+def inner_landmarks(model: HeadModel) -> LandmarkEmbedding:
+    """The 51 points of iBUG-68 without the jaw line; -1 for those that are not on the mesh."""
     scheme, first = (INNER, 0) if INNER in model.landmarks else ("ibug68", 17)
     if scheme not in model.landmarks:
-        return np.zeros((51, 3)), np.zeros(51, bool)
+        return LandmarkEmbedding(torch.full((51,), -1), torch.zeros(51, 3))
     embedding = model.landmarks[scheme]
-    points = landmark_points(model.template[None], model.faces, embedding)[0, first:]
-    return points.numpy().astype(np.float64), (embedding.triangles[first:] >= 0).numpy()
+    return LandmarkEmbedding(embedding.triangles[first:], embedding.barycentric[first:])
+
+
+def _template_points(model: HeadModel) -> np.ndarray:
+    """[51, 3] metres."""
+    points = landmark_points(model.template[None], model.faces, inner_landmarks(model))[0]
+    return points.numpy().astype(np.float64)
 
 
 def bounded_least_squares(

@@ -98,6 +98,19 @@ def stack(
     return rows
 
 
+def eyelids_of(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> np.ndarray | None:
+    """[F, 2] how far the person's left and right eye are closed, None where the tracker's version writes none.
+
+    metrical-tracker's `l_eyelid` and `r_eyelid` shapes, which Pixel3DMM and EHM-Tracker took over: they are added to
+    FLAME's surface beside the expressions, the first value is of the eye at +x, and 1 brings the upper lid 9.3 mm
+    down, which closes it. The trackers do not bound them; below 0 the eye is wider open.
+    """
+    part, _, name = key.partition(".")
+    if name not in contents[0].get(part, {}):
+        return None
+    return stack(contents, frames, key, 2)
+
+
 def value_of(content: Any, key: str, name: str) -> Any:
     for part in key.split("."):
         if not isinstance(content, dict) or part not in content:

@@ -10,7 +10,7 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses
-from .frames import Frame, stack, value_of
+from .frames import Frame, eyelids_of, stack, value_of
 from .pixel3dmm import first_frame, read_frames
 from .rotations import from_6d
 from .source import Source
@@ -37,6 +37,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         poses(count, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1]), np.zeros((count, 3)),
         given_camera(options, count) or _camera(frames, contents), "flame", options.fps or FPS,
         [frame.number for frame in frames],
+        eyelids=eyelids_of(contents, frames, "flame.eyelids"),
     )  # fmt: skip
 
 

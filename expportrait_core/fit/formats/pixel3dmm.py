@@ -13,7 +13,7 @@ from ...types import Camera, SMPLXFit
 from . import cameras
 from .arrays import read_torch
 from .build import Options, build, given_camera, poses
-from .frames import Frame, numbered, read_all, stack, value_of
+from .frames import Frame, eyelids_of, numbered, read_all, stack, value_of
 from .rotations import from_6d
 from .source import Source
 
@@ -63,6 +63,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         shape.reshape(-1, shape.shape[-1])[0], stack(contents, frames, "flame.exp", 100), "flame100", full_pose,
         np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents), "flame",
         options.fps or FPS, [frame.number for frame in frames],
+        eyelids=eyelids_of(contents, frames, "flame.eyelids"),
     )  # fmt: skip
 
 
