@@ -16,8 +16,15 @@ DEFAULT_HEAD = "default head (CC0)"
 DEMO_PERFORMANCE = "demo performance (built-in)"
 # The core's own lists: naming them here keeps the core's imports out of the server's start. A test compares them.
 FACES = [
-    "largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost", "centre",
-    "like the picture", "by number",
+    "largest",
+    "leftmost",
+    "second from left",
+    "third from left",
+    "fourth from left",
+    "rightmost",
+    "centre",
+    "like the picture",
+    "by number",
 ]
 MISSING = ["interpolate", "previous", "empty"]
 

@@ -85,3 +85,19 @@ def test_links_between_the_folders_are_followed(fit_files: types.ModuleType, tmp
     (tmp_path / "disk" / "input" / "shared").symlink_to(tmp_path / "ComfyUI" / "extra", target_is_directory=True)
     assert fit_files.fit_path("shared/more.npz") == (tmp_path / "disk" / "extra" / "more.npz").resolve()
     assert fit_files.why_no_fit("shared/more.npz") is None
+
+
+@pytest.mark.parametrize("target", ["self", "gone.npz"])
+def test_links_that_lead_nowhere_leave_the_lists_as_they_are(
+    fit_files: types.ModuleType, tmp_path: Path, target: str
+) -> None:
+    folder = tmp_path / "disk" / "input"
+    before = fit_files.fit_choices()
+    for place in ("self.npz", "self.preset.json", "actor/self.npz"):
+        path = folder / place
+        path.symlink_to(path if target == "self" else folder / target)
+    assert fit_files.fit_choices() == before
+    assert fit_files.preset_files() == {}
+    assert re.search("self.npz is a link that leads nowhere or to itself", fit_files.why_no_fit("self.npz"))
+    assert re.search("holds the link self.npz, which leads nowhere", fit_files.why_no_fit("actor/"))
+    assert fit_files.why_no_fit("own.npz") is None
