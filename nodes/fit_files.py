@@ -7,14 +7,14 @@ of the folders that extra_model_paths.yaml names under `expportrait_fits`; links
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import folder_paths
 
 from .files import OUTPUT
 
-__all__ = ["fit_choices", "fit_fingerprint", "fit_path", "new_preset_file", "preset_files", "why_no_fit"]
+__all__ = ["fit_choices", "fit_fingerprint", "fit_path", "may_read", "new_preset_file", "preset_files", "why_no_fit"]
 
 EXTRA_KEY = "expportrait_fits"
 EXTRA = " [fits]"  # our mark, in the manner of core's, for what lies in the extra folders
@@ -89,6 +89,12 @@ def fit_path(name: str) -> Path:
     return path.resolve()
 
 
+def may_read() -> Callable[[Path], bool]:
+    """Whether a file beside a fit may be opened as well, for `load_fit` to ask: only one inside the folders."""
+    roots = [root.resolve() for _, folders in _roots() for root in folders]
+    return lambda path: _inside(path, roots)
+
+
 def why_no_fit(name: str) -> str | None:
     """A sentence if that fit is not there, for the node to show before anything runs."""
     try:
@@ -129,15 +135,15 @@ def _links(path: Path) -> Iterator[Path]:
             yield from (inner for inner in (Path(inside) / name for name in (*folders, *files)) if inner.is_symlink())
 
 
-def _inside(path: Path) -> bool:
+def _inside(path: Path, roots: list[Path] | None = None) -> bool:
     """Whether a path, with all links followed, lies in one of the folders. A link that leads nowhere lies in none."""
     try:
         resolved = path.resolve()
     except (OSError, RuntimeError):  # the second is a link to itself, up to Python 3.12
         return False
-    return not _leads_nowhere(path) and any(
-        resolved.is_relative_to(root.resolve()) for _, roots in _roots() for root in roots
-    )
+    if roots is None:
+        roots = [root.resolve() for _, folders in _roots() for root in folders]
+    return not _leads_nowhere(path) and any(resolved.is_relative_to(root) for root in roots)
 
 
 def _leads_nowhere(path: Path) -> bool:

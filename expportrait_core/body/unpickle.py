@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..reach import require_reach
 from .pickle_stream import parse
 from .unfolded import Budget, TooMany, require_unfolded
 
@@ -28,6 +29,7 @@ def read_pickle(path: Path) -> Any:
     Raises:
         ValueError: the file is truncated, too large, or asks for anything but arrays and containers.
     """
+    require_reach(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_BYTES >> 30} GiB, which no fit or body model is.")
     return unpickle(path.read_bytes(), path.name)

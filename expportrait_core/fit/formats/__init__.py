@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ...reach import Allowed, only, require_reach
 from ...types import Camera, HeadModel, SMPLXFit
 from .. import fit_file
 from . import (
@@ -63,6 +64,7 @@ def load_fit(
     mirror: bool = False,
     legacy10: bool = False,
     body_model: HeadModel | None = None,
+    allowed: Allowed | None = None,
 ) -> SMPLXFit:
     """Read a fit: this package's own (`.npz`, or `.safetensors` from `SMPLXFit.save`), or a tracker's file or folder.
 
@@ -79,14 +81,17 @@ def load_fit(
         legacy10: ten expression values of SMPLer-X or SMPLify-X are those of SMPL-X's old 10 + 10 file.
         body_model: the user's own SMPL-X or FLAME model (`load_head_model` of that file): where the fit's expressions
             are its and not the head model's, they are converted, and what could not be expressed is logged.
+        allowed: whether a file or folder may be opened, asked of each, also of those that lie beside the given one;
+            None lets all be opened.
 
     Raises:
-        ValueError: no such file, no known format, damaged, without frames, or of another expression space than the
-            head model.
+        ValueError: no such file, no known format, damaged, without frames, of another expression space than the head
+            model, or in need of a file that may not be opened.
     """
     path = Path(path)
     options = Options(person, camera, image_size, fps, mirror, legacy10)
-    fit, _ = _read(path, options)
+    with only(allowed):
+        fit, _ = _read(path, options)
     return fit if head_model is None else _for_head(fit, head_model, body_model)
 
 
@@ -98,6 +103,7 @@ def load_fit_and_format(path: str | Path, person: int | None = None) -> tuple[SM
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
     name = path.name or str(path)
     try:
+        require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():
             return SMPLXFit.load(path), READERS[0].name
         source = open_source(path)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from ...body.unfolded import TooMany, require_unfolded
+from ...reach import require_reach
 
 MAX_BYTES = 4 << 30  # of one array; ten thousand frames of per-vertex offsets are 0.7 GiB. Our choice
 MAGIC = b"\x93NUMPY"
@@ -30,6 +31,7 @@ def read_npz(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.ndar
     Raises:
         ValueError: truncated, damaged, too large, or an array of Python objects.
     """
+    require_reach(path)
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
@@ -41,12 +43,14 @@ def read_npz(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.ndar
 
 def npz_keys(path: Path) -> tuple[str, ...]:
     """The names of the arrays, without reading them."""
+    require_reach(path)
     with zipfile.ZipFile(path) as archive:
         return tuple(name[:-4] for name in archive.namelist() if name.endswith(".npy"))
 
 
 def read_npy(path: Path) -> np.ndarray:
     """The array of an `.npy` file. Raises as `read_npz`."""
+    require_reach(path)
     try:
         with path.open("rb") as file:
             return _read_array(file, path.stat().st_size, path.name)
@@ -100,6 +104,7 @@ def read_torch(path: Path) -> Any:
     Raises:
         ValueError: damaged, or it holds what `torch.load(weights_only=True)` refuses.
     """
+    require_reach(path)
     if not hasattr(torch.serialization, "safe_globals"):
         raise ValueError(f"{path.name} can only be read safely with torch 2.6 or newer, this is {torch.__version__}.")
     try:
