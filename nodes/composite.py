@@ -53,9 +53,7 @@ class CropPortrait(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, images, fit: ModelFit, face_share: float, stability: float, size: int, mask=None
-    ) -> io.NodeOutput:
+    def execute(cls, images, fit: ModelFit, face_share: float, stability: float, size: int, mask=None) -> io.NodeOutput:
         from ..expportrait_core.fit import crop_mask
 
         pictures, _ = frames_of(images)

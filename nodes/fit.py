@@ -16,8 +16,15 @@ DEFAULT_HEAD = "default head (CC0)"
 DEMO_PERFORMANCE = "demo performance (built-in)"
 # The core's own lists: naming them here keeps the core's imports out of the server's start. A test compares them.
 FACES = [
-    "largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost", "centre",
-    "like the picture", "by number",
+    "largest",
+    "leftmost",
+    "second from left",
+    "third from left",
+    "fourth from left",
+    "rightmost",
+    "centre",
+    "like the picture",
+    "by number",
 ]
 MISSING = ["interpolate", "previous", "empty"]
 
@@ -119,8 +126,10 @@ class LoadSMPLXFit(io.ComfyNode):
 
         if wrong := files.why_no_name(file):
             raise ValueError(wrong)
-        path = PERFORMANCE if file == DEMO_PERFORMANCE else fit_files.fit_path(file)
-        fit = core.load_fit(path, head_model, person if person >= 0 else None, body_model=body_model)
+        built_in = file == DEMO_PERFORMANCE
+        path, allowed = (PERFORMANCE, None) if built_in else (fit_files.fit_path(file), fit_files.may_read())
+        who = person if person >= 0 else None
+        fit = core.load_fit(path, head_model, who, body_model=body_model, allowed=allowed)
         return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
 
 

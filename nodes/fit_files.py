@@ -7,14 +7,14 @@ of the folders that extra_model_paths.yaml names under `expportrait_fits`; links
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import folder_paths
 
 from .files import OUTPUT
 
-__all__ = ["fit_choices", "fit_fingerprint", "fit_path", "new_preset_file", "preset_files", "why_no_fit"]
+__all__ = ["fit_choices", "fit_fingerprint", "fit_path", "may_read", "new_preset_file", "preset_files", "why_no_fit"]
 
 EXTRA_KEY = "expportrait_fits"
 EXTRA = " [fits]"  # our mark, in the manner of core's, for what lies in the extra folders
@@ -73,6 +73,8 @@ def fit_path(name: str) -> Path:
     path = next((p for p in paths if p.exists()), paths[0] if paths else None)
     if path is None:
         raise ValueError(f"{name} lies in no folder: extra_model_paths.yaml names none under {EXTRA_KEY}.")
+    if _leads_nowhere(path) and _inside(path.parent):
+        raise ValueError(f"{name} is a link that leads nowhere or to itself. Copy the file itself into the folder.")
     if not _inside(path):
         raise ValueError(
             f"{name} lies outside ComfyUI's input and output folders. Copy it into the input folder, or name its "
@@ -81,9 +83,16 @@ def fit_path(name: str) -> Path:
     for inner in _links(path):
         if not _inside(inner):
             raise ValueError(
-                f"{name} holds the link {inner.name}, which leads outside ComfyUI's folders. Copy the files instead."
+                f"{name} holds the link {inner.name}, which leads nowhere or outside ComfyUI's folders. Copy "
+                f"the files instead."
             )
     return path.resolve()
+
+
+def may_read() -> Callable[[Path], bool]:
+    """Whether a file beside a fit may be opened as well, for `load_fit` to ask: only one inside the folders."""
+    roots = [root.resolve() for _, folders in _roots() for root in folders]
+    return lambda path: _inside(path, roots)
 
 
 def why_no_fit(name: str) -> str | None:
@@ -126,10 +135,20 @@ def _links(path: Path) -> Iterator[Path]:
             yield from (inner for inner in (Path(inside) / name for name in (*folders, *files)) if inner.is_symlink())
 
 
-def _inside(path: Path) -> bool:
-    """Whether a path, with all links followed, lies in one of the folders."""
-    resolved = path.resolve()
-    return any(resolved.is_relative_to(root.resolve()) for _, roots in _roots() for root in roots)
+def _inside(path: Path, roots: list[Path] | None = None) -> bool:
+    """Whether a path, with all links followed, lies in one of the folders. A link that leads nowhere lies in none."""
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError):  # the second is a link to itself, up to Python 3.12
+        return False
+    if roots is None:
+        roots = [root.resolve() for _, folders in _roots() for root in folders]
+    return not _leads_nowhere(path) and any(resolved.is_relative_to(root) for root in roots)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    """Whether a path is a link to itself or to what is gone."""
+    return path.is_symlink() and not path.exists()
 
 
 def _listed(root: Path) -> list[str]:

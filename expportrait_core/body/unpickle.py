@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ..reach import require_reach
 from .pickle_stream import parse
+from .unfolded import Budget, TooMany, require_unfolded
 
 MAX_BYTES = 2 << 30  # of one pickle; a body model has 0.1 to 0.6 GiB. Our choice
 PLAIN_KINDS = "biufcSU?"  # dtype kinds that hold values and not Python objects
@@ -27,6 +29,7 @@ def read_pickle(path: Path) -> Any:
     Raises:
         ValueError: the file is truncated, too large, or asks for anything but arrays and containers.
     """
+    require_reach(path)
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_BYTES >> 30} GiB, which no fit or body model is.")
     return unpickle(path.read_bytes(), path.name)
@@ -39,12 +42,16 @@ def unpickle(data: bytes, name: str, leave_out_tensors: bool = False) -> Any:
         leave_out_tensors: torch's tensors come back as None, instead of ending the reading.
     """
     try:
-        return _plain(parse(data, _find_all_but_tensors if leave_out_tensors else _find), {})
+        tree = _plain(parse(data, _find_all_but_tensors if leave_out_tensors else _find), {}, Budget())
+        require_unfolded(tree, len(data))
+        return tree
     except Refused as error:
         raise ValueError(
             f"{name} asks for {error}, and only arrays and plain containers are read from pickles: anything else could "
             f"run a program. If you trust its source, open it where it was made and save its arrays as .npz."
         ) from None
+    except TooMany as error:
+        raise ValueError(f"{name} holds {error}. No fit or body model is like that; it is made to do harm.") from None
     except RecursionError:
         raise ValueError(f"{name} is nested without end, which no fit is. It is damaged or made to do harm.") from None
     except Exception as error:  # a damaged stream makes parser and stand-ins stumble over anything
@@ -90,7 +97,6 @@ class _LeftOut:
 
     def resolve(self) -> None:
         return None
-
 
 
 class _Dtype:
@@ -188,6 +194,7 @@ class _Stateful:
 
     is_stand_in = True
     state: Mapping[str, Any] = MappingProxyType({})  # pickles may skip __init__
+    spend: Callable[[int], None]  # the reading's budget
 
     def __init__(self, *ignored: object) -> None:
         pass
@@ -203,11 +210,20 @@ class _Chumpy(_Stateful):
     def resolve(self, plain: Callable[[object], Any] = lambda value: value) -> np.ndarray:
         for key in ("x", "r", "_r"):
             if key in self.state:
-                return np.asarray(plain(self.state[key]))
+                return _array_in(plain(self.state[key]))
         if "a" in self.state and "idxs" in self.state:
             shape = plain(self.state.get("preferred_shape", (-1,)))
-            return np.asarray(plain(self.state["a"])).ravel()[np.asarray(plain(self.state["idxs"]))].reshape(shape)
+            chosen = _array_in(plain(self.state["idxs"]))
+            self.spend(chosen.size)
+            return _array_in(plain(self.state["a"])).ravel()[chosen].reshape(shape)
         raise Refused("a chumpy object that holds no array")
+
+
+def _array_in(value: object) -> np.ndarray:
+    """What chumpy keeps; lists, which may be shared without end, it does not."""
+    if not isinstance(value, np.ndarray | np.generic | int | float):
+        raise Refused(f"a chumpy object that holds a {type(value).__name__}")
+    return np.asarray(value)
 
 
 class _Sparse(_Stateful):
@@ -216,10 +232,13 @@ class _Sparse(_Stateful):
     def resolve(self, plain: Callable[[object], Any] = lambda value: value) -> np.ndarray:
         state = {key.removeprefix("_"): plain(value) for key, value in self.state.items()}
         rows, columns = (int(n) for n in state["shape"])
-        pointers, indices = np.asarray(state["indptr"], np.int64), np.asarray(state["indices"], np.int64)
-        if rows * columns * 8 > MAX_BYTES:
+        if not all(isinstance(state[key], np.ndarray) for key in ("indptr", "indices", "data")):
+            raise Refused("a sparse matrix without arrays")
+        pointers, indices = state["indptr"].astype(np.int64), state["indices"].astype(np.int64)
+        if min(rows, columns) < 0:
             raise ValueError(f"a sparse matrix of {rows}×{columns}")
-        dense = np.zeros((rows, columns), np.asarray(state["data"]).dtype)
+        self.spend(rows * columns)
+        dense = np.zeros((rows, columns), state["data"].dtype)
         outer = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
         if isinstance(self, _SparseColumns):
             dense[indices, outer] = state["data"]
@@ -273,18 +292,20 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
-def _plain(value: Any, seen: dict[int, Any]) -> Any:
+def _plain(value: Any, seen: dict[int, Any], budget: Budget) -> Any:
     """The tree without stand-ins. What is shared is resolved once, so that references cannot multiply it."""
     if id(value) in seen:
         return seen[id(value)]
-    if isinstance(value, _Chumpy | _Sparse | _Array):
-        made = value.resolve(lambda inner: _plain(inner, seen))
+    if isinstance(value, _Stateful):
+        value.spend = budget.spend
+    if isinstance(value, _Stateful | _Array):
+        made = value.resolve(lambda inner: _plain(inner, seen, budget))
     elif isinstance(value, _Holder | _Dtype | _LeftOut):
         made = value.resolve()
     elif isinstance(value, Mapping):
-        made = {key: _plain(inner, seen) for key, inner in value.items()}
+        made = {key: _plain(inner, seen, budget) for key, inner in value.items()}
     elif isinstance(value, list | tuple):
-        made = type(value)(_plain(inner, seen) for inner in value)
+        made = type(value)(_plain(inner, seen, budget) for inner in value)
     elif value is None or isinstance(value, str | bytes | bytearray | int | float | complex | set | frozenset):
         return value
     else:

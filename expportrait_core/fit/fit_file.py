@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..portable import open_npz, write_npz
+from ..reach import require_reach
 from ..types import NUM_JOINTS, Camera, SMPLXFit
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    require_reach(path)
     try:
         with open_npz(path) as file:
             return {key: file[key] for key in file.files}

@@ -153,8 +153,50 @@ def test_names_reached_in_other_ways_are_refused() -> None:
 
 
 def test_shared_references_do_not_multiply() -> None:
-    tree: list = [np.zeros(3)]
+    tree: dict = {"a": np.zeros(3)}
     for _ in range(60):
-        tree = [tree, tree]
+        tree = {"a": tree, "b": tree}
     back = unpickle(pickle.dumps(tree), "fit.pkl")
-    assert back[0] is back[1]
+    assert back["a"] is back["b"]
+
+
+def folded(*inner: object, times: int = 10, depth: int = 9) -> list:
+    tree = [*inner]
+    for _ in range(depth):
+        tree = [tree] * times
+    return tree
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        folded(*range(10)),
+        folded(times=2, depth=60),
+        folded(np.zeros(1000), depth=5),
+        ["a" * 100_000] + [1.0] * 1000,
+        (folded(depth=30),),
+    ],
+    ids=["numbers", "nothing at all", "arrays", "a long text", "in a tuple"],
+)
+def test_lists_that_a_few_bytes_make_huge_are_refused(tree: object) -> None:
+    data = pickle.dumps({"expression": tree})
+    assert len(data) < 200_000
+    with pytest.raises(
+        ValueError, match=r"fit\.pkl holds lists or arrays that are more than 16,777,216 numbers when written out"
+    ):
+        unpickle(data, "fit.pkl")
+
+
+def test_large_lists_that_share_nothing_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expportrait_core.body.unfolded.MOST_VALUES", 10)
+    tree = {"a": [[1, True, None]] * 1 + [[4, 5, 6]], "b": [np.zeros(9, np.int8), np.ones(9, np.int8)]}
+    assert unpickle(pickle.dumps(tree), "fit.pkl")["a"] == tree["a"]
+
+
+def test_matrices_that_a_few_bytes_make_huge_are_refused() -> None:
+    matrix = sparse.csc_matrix((30_000, 30_000))
+    with pytest.raises(ValueError, match="holds matrices that are more than"):
+        unpickle(pickle.dumps(matrix), "fit.pkl")
+    many = [sparse.csc_matrix((3000, 1000)) for _ in range(9)]
+    with pytest.raises(ValueError, match="holds matrices that are more than"):
+        unpickle(pickle.dumps(many), "fit.pkl")

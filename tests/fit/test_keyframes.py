@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from expportrait_core.fit import (
     save_preset,
 )
 from expportrait_core.fit.editing import edit_fit
-from expportrait_core.fit.keyframes import keyframe_curves
+from expportrait_core.fit.keyframes import Key, keyframe_curves
 from expportrait_core.types import JAW, HeadModel
 
 PERFORMANCE = """
@@ -184,3 +186,47 @@ def test_missing_presets_get_a_sentence(tmp_path: Path) -> None:
     for source in ("joy", tmp_path / "gone.json", "../../default_head"):
         with pytest.raises(ValueError, match="There is no preset"):
             load_preset(source)
+
+
+def slowly(name: str, keys: tuple[Key, ...], times: torch.Tensor, frame: float) -> torch.Tensor:
+    """The curve by its definition: every pair of keys, and every pulse, over the whole clip."""
+    points = [(0.0, 0.0, "ease")]
+    points += [(k.time, k.values.get(name, 0.0), k.easing) for k in keys if name in k.values or k.whole]
+    track = torch.zeros_like(times)
+    for (start, before, _), (stop, after, easing) in zip(points, points[1:]):
+        share = ((times - start) / max(stop - start, 1e-9)).clamp(0, 1) if stop > start else torch.ones_like(times)
+        track = torch.where(times >= start - 1e-9, before + (after - before) * EASINGS[easing](share), track)
+    lifted = torch.zeros_like(times)
+    for key in keys:
+        for value, seconds in [pulse[1:] for pulse in key.pulses if pulse[0] == name]:
+            since = times - key.time
+            up = since / max(0.4 * seconds - 0.5 * frame, 1e-6)
+            down = (seconds - since) / max(0.6 * seconds - 0.5 * frame, 1e-6)
+            share = EASINGS["ease"](torch.minimum(up, down).clamp(0, 1))
+            lifted = torch.where(share > 0, (value - track) * share, lifted)
+    return (track + lifted).float()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_curves_are_what_every_pair_of_keys_says(seed: int) -> None:
+    rng, fps = random.Random(seed), 25.0  # noqa: S311 - drawn cases
+    keys = []
+    for _ in range(rng.choice([1, 2, 40, 200])):
+        time = rng.choice([0.0, rng.randrange(100) / fps, rng.uniform(0, 5)])  # many keys at one time, some beyond
+        values = {name: rng.uniform(-1, 1) for name in rng.sample(["smile", "blink", "puff"], rng.randrange(3))}
+        pulse = ("blink", rng.uniform(0, 1), rng.choice([0.001, 0.02, 0.25, 2.0]))
+        whole = rng.random() < 0.2
+        keys.append(Key(time, values, rng.choice(list(EASINGS)), whole, (pulse,) if rng.random() < 0.3 else ()))
+    keys = tuple(sorted(keys, key=lambda key: key.time))
+    for frames in (1, 100, 120):
+        times = torch.arange(frames, dtype=torch.float64) / fps
+        for name, curve in keyframe_curves(keys, frames, fps).items():
+            assert torch.allclose(curve, slowly(name, keys, times, 1 / fps), atol=1e-6), (name, frames)
+
+
+def test_as_many_keys_as_are_taken_play_at_once() -> None:
+    keys = parse_keyframes("\n".join(f"{i * 0.36}: smile {i % 2}, puff 1 for 0.2" for i in range(9_999)))
+    start = time.process_time()
+    found = keyframe_curves(keys, 90_000, 25.0)
+    assert time.process_time() - start < 15, "in the time of keys times frames it is minutes"
+    assert found["smile"][9 * 9_997] == 1 and found["puff"].max() == 1

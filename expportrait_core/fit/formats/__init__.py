@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ...reach import Allowed, only, require_reach
 from ...types import Camera, HeadModel, SMPLXFit
 from .. import fit_file
 from . import (
@@ -62,6 +63,7 @@ def load_fit(
     mirror: bool = False,
     legacy10: bool = False,
     body_model: HeadModel | Sequence[HeadModel] | None = None,
+    allowed: Allowed | None = None,
 ) -> SMPLXFit:
     """Read a fit: this package's own (`.npz`, or `.safetensors` from `SMPLXFit.save`), or a tracker's file or folder.
 
@@ -79,14 +81,17 @@ def load_fit(
         body_model: the user's own SMPL-X or FLAME model (`load_head_model` of that file), or both, for a fit that was
             made with it and a head that is another: expressions are converted, the head stays where it was in the
             picture, and what could not be kept is logged. ExAvatar and EHM-Tracker need both.
+        allowed: whether a file or folder may be opened, asked of each, also of those that lie beside the given one;
+            None lets all be opened.
 
     Raises:
-        ValueError: no such file, no known format, damaged, without frames, or of another expression space than the
-            head model.
+        ValueError: no such file, no known format, damaged, without frames, of another expression space than the head
+            model, or in need of a file that may not be opened.
     """
     path = Path(path)
     options = Options(person, camera, image_size, fps, mirror, legacy10)
-    fit, _ = _read(path, options)
+    with only(allowed):
+        fit, _ = _read(path, options)
     if head_model is None:
         return fit
     bodies = (body_model,) if isinstance(body_model, HeadModel) else tuple(body_model or ())
@@ -101,6 +106,7 @@ def load_fit_and_format(path: str | Path, person: int | None = None) -> tuple[SM
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
     name = path.name or str(path)
     try:
+        require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():
             return SMPLXFit.load(path), READERS[0].name
         source = open_source(path)

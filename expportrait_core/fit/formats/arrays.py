@@ -18,6 +18,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from ...body.unfolded import TooMany, require_unfolded
+from ...reach import require_reach
+
 MAX_BYTES = 4 << 30  # of one array; ten thousand frames of per-vertex offsets are 0.7 GiB. Our choice
 MAGIC = b"\x93NUMPY"
 
@@ -28,6 +31,7 @@ def read_npz(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.ndar
     Raises:
         ValueError: truncated, damaged, too large, or an array of Python objects.
     """
+    require_reach(path)
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
@@ -39,12 +43,14 @@ def read_npz(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.ndar
 
 def npz_keys(path: Path) -> tuple[str, ...]:
     """The names of the arrays, without reading them."""
+    require_reach(path)
     with zipfile.ZipFile(path) as archive:
         return tuple(name[:-4] for name in archive.namelist() if name.endswith(".npy"))
 
 
 def read_npy(path: Path) -> np.ndarray:
     """The array of an `.npy` file. Raises as `read_npz`."""
+    require_reach(path)
     try:
         with path.open("rb") as file:
             return _read_array(file, path.stat().st_size, path.name)
@@ -98,11 +104,18 @@ def read_torch(path: Path) -> Any:
     Raises:
         ValueError: damaged, or it holds what `torch.load(weights_only=True)` refuses.
     """
+    require_reach(path)
     if not hasattr(torch.serialization, "safe_globals"):
         raise ValueError(f"{path.name} can only be read safely with torch 2.6 or newer, this is {torch.__version__}.")
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
-            return _as_arrays(torch.load(path, map_location="cpu", weights_only=True))
+            tree = _as_arrays(torch.load(path, map_location="cpu", weights_only=True), {})
+        require_unfolded(tree, path.stat().st_size)
+        return tree
+    except TooMany as error:
+        raise ValueError(f"{path.name} holds {error}. No fit is like that; it is made to do harm.") from None
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested without end, which no fit is. It is damaged.") from None
     except ValueError:
         raise
     except Exception as error:  # torch raises its own, pickle's and the zip reader's
@@ -130,14 +143,21 @@ def _numpy_globals() -> list:
     return [*named, np.ndarray, np.dtype, *dtypes, _codecs.encode]
 
 
-def _as_arrays(value: Any) -> Any:
+def _as_arrays(value: Any, seen: dict[int, Any]) -> Any:
+    """Tensors as arrays. What is shared is turned once, so that references cannot multiply it."""
+    if id(value) in seen:
+        return seen[id(value)]
+    key, made = id(value), value
     if isinstance(value, torch.Tensor):
-        value = value.detach()
-        return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
-    if isinstance(value, dict):
-        return {key: _as_arrays(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_arrays(inner) for inner in value]
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        if value.dtype is torch.bfloat16:  # which numpy has not; a stride of 0 makes it as large as it likes
+            require_unfolded(np.broadcast_to(np.int8(0), value.shape), 0)
+            value = value.float()
+        made = value.detach().numpy()
+    elif isinstance(value, dict):
+        made = {name: _as_arrays(inner, seen) for name, inner in value.items()}
+    elif isinstance(value, list | tuple):
+        made = [_as_arrays(inner, seen) for inner in value]
+    elif isinstance(value, np.ndarray) and value.dtype.hasobject:
         raise ValueError("The torch file holds an array of Python objects, which no tracker writes.")
-    return value
+    seen[key] = made
+    return made

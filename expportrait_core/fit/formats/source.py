@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...body.unpickle import read_pickle
+from ...reach import require_reach
 from .arrays import MAGIC, npz_keys, read_npz, read_torch
 
 MAX_JSON, MAX_CSV = 256 << 20, 512 << 20  # bytes; a file that is larger is no fit
@@ -59,6 +60,7 @@ def open_source(path: Path) -> Source:
 
 def open_folder(path: Path) -> Source:
     """The names in a folder, in order, hidden ones and pictures left out."""
+    require_reach(path)
     files, folders = [], []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -75,6 +77,7 @@ def read_content(path: Path, kind: str | None = None) -> Any:
 
 
 def read_json(path: Path) -> Any:
+    require_reach(path)
     if path.stat().st_size > MAX_JSON:
         raise ValueError(f"{path.name} is larger than {MAX_JSON >> 20} MiB, which no fit in JSON is.")
     try:
@@ -85,6 +88,7 @@ def read_json(path: Path) -> Any:
 
 def read_csv(path: Path) -> dict[str, list[str]]:
     """Columns of a table by name."""
+    require_reach(path)
     if path.stat().st_size > MAX_CSV:
         raise ValueError(f"{path.name} is larger than {MAX_CSV >> 20} MiB, which no recording is.")
     try:
@@ -103,6 +107,7 @@ def read_csv(path: Path) -> dict[str, list[str]]:
 
 def _kind(path: Path) -> str:
     """By the first bytes; the suffix only decides about pickles in text form."""
+    require_reach(path)
     with path.open("rb") as file:
         start = file.read(16)
     if not start:

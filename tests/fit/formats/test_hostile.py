@@ -98,6 +98,20 @@ def test_torch_file_with_a_pickle_inside(tmp_path: Path, marker: Path) -> None:
     refused(tmp_path / "old.pt", "torch's old format")
 
 
+def test_files_that_a_few_bytes_make_huge(tmp_path: Path) -> None:
+    files.write_delta(tmp_path / "clip")
+    tree: list = list(range(10))
+    for _ in range(9):
+        tree = [tree] * 10
+    change_pickle(tmp_path / "clip" / "person_f000002_param.pkl", exp=tree)
+    refused(tmp_path / "clip", r"person_f000002_param\.pkl holds lists or arrays that are more than 16,777,216 numbers")
+    files.write_frames(tmp_path / "frames", "pixel3dmm")
+    path = tmp_path / "frames" / "checkpoint" / "00000.frame"
+    for huge in (tree, torch.zeros(1).expand(100_000, 100_000), torch.zeros(1, dtype=torch.bfloat16).expand(10**10)):
+        change_torch(path, "flame", exp=huge)
+        refused(tmp_path / "frames", r"00000\.frame holds lists or arrays that are more than 16,777,216 numbers")
+
+
 def test_object_arrays_in_npz(tmp_path: Path, marker: Path) -> None:
     files.write_beat2(tmp_path / "clip.npz")
     change_npz(tmp_path / "clip.npz", betas=np.array([Runs(marker)], dtype=object))

@@ -1,0 +1,35 @@
+"""Which files may be opened while a fit is read: a chosen file leads to others beside it, and they may be links.
+
+Every function that opens a file of a fit asks here first. Without a limit everything may be opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+Allowed = Callable[[Path], bool]
+
+_allowed: ContextVar[Allowed | None] = ContextVar("allowed", default=None)
+
+
+@contextmanager
+def only(allowed: Allowed | None) -> Iterator[None]:
+    """Within the block, only files and folders are opened for which `allowed` is true; None sets no limit."""
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def require_reach(path: Path) -> None:
+    """Raise a sentence if this file or folder may not be opened. Call it before opening one."""
+    allowed = _allowed.get()
+    if allowed is not None and not allowed(path):
+        raise ValueError(
+            f"The fit needs {path.name}, which lies outside the folders that may be read, or is a link that leads out "
+            f"of them. Copy the whole fit into one of them."
+        )
