@@ -11,13 +11,14 @@ from torch import Tensor
 from ..body import axis_angle_to_matrix, matrix_to_axis_angle
 from ..types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, HeadModel, SMPLXFit
 from . import quaternions
-from .controls import TURNED, Deltas, control_deltas, require_controls
+from .controls import TURNED, Deltas, control_deltas, controls, require_controls
 from .face_regions import expression_gains
 from .formats import cameras
 from .head_pose import skull_rotation, split_rotation
 from .sampling import blend_rotations
 
 MODES = ("add", "replace")
+OVERSHOOT = 0.11  # share of its range that a curve may swing past it, as keyframes that overshoot do by a tenth
 SIZE = 512  # pixels of the picture that a fit without a clip is seen in
 FOCAL, FACE_DISTANCE = 3.0, 1.2  # picture sides; metres from the camera to the eyes: a portrait lens
 
@@ -65,8 +66,9 @@ def edit_fit(
     the face and are left out.
 
     Raises:
-        ValueError: another expression space than the model's, an unknown control, mode or range of frames, or a
-            control that the model cannot express.
+        ValueError: another expression space than the model's, an unknown control, mode or range of frames, a curve
+            of another length or with values far outside of the control's range, or a control that the model cannot
+            express.
     """
     if mode not in MODES:
         raise ValueError(f"The edit is to '{mode}', expected one of {', '.join(MODES)}.")
@@ -75,6 +77,7 @@ def edit_fit(
     weight = _weight(fit, start, stop, fade)
     if not values:
         return fit
+    _require_curves(values, fit.num_frames)
     curves = {name: torch.as_tensor(value).to(fit.expression).expand(fit.num_frames) for name, value in values.items()}
     if mode == "replace":
         deltas = control_deltas(model, curves, fit.num_frames)
@@ -138,6 +141,28 @@ def most_changed(before: SMPLXFit, after: SMPLXFit) -> int:
     if change.max() > 0:
         return int(change.argmax())
     return after.first_valid if after.valid.any() else 0
+
+
+def _require_curves(values: Values, num_frames: int) -> None:
+    """Raise a sentence for a curve of another length than the clip, or with a value far outside of its range."""
+    for name, curve in values.items():
+        if not isinstance(curve, Tensor):
+            continue
+        if curve.ndim > 1 or curve.numel() not in (1, num_frames) or curve.is_complex():
+            raise ValueError(
+                f"The curve of '{name}' has the shape {list(curve.shape)}, expected one number or [{num_frames}], "
+                f"one a frame."
+            )
+        require_controls({name: 0.0})
+        control = controls()[name]
+        lowest, highest = control.limits
+        past = OVERSHOOT * (highest - lowest)
+        wrong = curve[~((curve >= lowest - past) & (curve <= highest + past))]  # which finds NaN too
+        if wrong.numel():
+            raise ValueError(
+                f"The curve of '{name}' holds {float(wrong.reshape(-1)[0]):g}, expected {control.low:g} to "
+                f"{control.high:g} (or up to twice as far, to exaggerate)."
+            )
 
 
 def _weight(fit: SMPLXFit, start: int, stop: int | None, fade: float) -> Tensor:

@@ -26,12 +26,19 @@ def loop_fit(
     start. Frame numbers are those of the source and begin again in every round.
 
     Raises:
-        ValueError: an unknown way, fewer than one round, or a blend longer than half the clip.
+        ValueError: an unknown way, fewer than one round, more than a million frames, or a blend longer than half the
+            clip.
     """
     if how not in LOOPS:
         raise ValueError(f"The loop is '{how}', expected one of {', '.join(LOOPS)}.")
-    if times < 1 or times * fit.num_frames > MOST_FRAMES:
-        raise ValueError(f"The clip of {fit.num_frames} frames is to be seen {times} times, expected 1 or more.")
+    if not isinstance(times, int) or times < 1:
+        raise ValueError(f"The clip is to be seen {times} times, expected a whole number of 1 or more.")
+    frames = times * fit.num_frames * (2 if how == "back and forth" else 1)
+    if how != "once" and frames > MOST_FRAMES:
+        raise ValueError(
+            f"{times} rounds of {fit.num_frames} frames are {frames:,} frames, expected at most {MOST_FRAMES:,}. "
+            f"Choose fewer rounds."
+        )
     if how == "once":
         return fit
     if how == "back and forth":  # neither end is seen twice

@@ -19,7 +19,7 @@ from .landmark_scheme import OUTER_EYE_CORNERS, SIZES, landmark_pairs
 from .likeness import face_colours
 from .missing import MISSING, fill_missing
 from .sources import BuiltInNetworks, LandmarkSource
-from .watching import in_pieces, watch
+from .watching import as_pictures, in_pieces, watch
 
 
 def track(
@@ -41,14 +41,21 @@ def track(
     Frames without a face are marked invalid; what they show is for `missing` to say.
 
     Raises:
-        ValueError: no face in any frame, not the face that was asked for, the head model carries no landmarks, no
-            pictures, or a frame rate or focal length that is no number above 0.
+        ValueError: no face in any frame or under the mask, not the face that was asked for, the head model carries no
+            landmarks, no pictures or such with values above 1, or a frame rate or focal length that is no number
+            above 0.
     """
     if missing not in MISSING:
         raise ValueError(f"Missing frames are to be filled by '{missing}', expected one of {', '.join(MISSING)}.")
     require_camera(fps, focal)  # all of this is refused before the work
     landmark_pairs(model, source.scheme)
-    person, frames, size = find_person(images, face, mask, progress, number, picture, source, total)
+    person, frames, size, hidden = find_person(images, face, mask, progress, number, picture, source, total)
+    if person is None and hidden:
+        where = "the picture" if frames == 1 else f"{hidden} of the {frames} frames"
+        raise ValueError(
+            f"There is a face in {where}, but the mask covers the middle of none. Paint the mask over the face, or "
+            f"leave it out."
+        )
     landmarks = _rows(person, frames, source.scheme)
     require_seen(landmarks[..., 2].amax(1) > 0)
     units, jaw = _units(person, frames, model)
@@ -70,7 +77,7 @@ def detect_landmarks(
     Raises:
         ValueError: an unknown choice of face, or a mask of another size.
     """
-    person, frames, _ = find_person(images, face, mask, progress, source=source)
+    person, frames, *_ = find_person(images, face, mask, progress, source=source)
     return _rows(person, frames, source.scheme)
 
 
@@ -83,20 +90,22 @@ def find_person(
     picture: Tensor | None = None,
     source: LandmarkSource = BuiltInNetworks(),
     total: int = 0,
-) -> tuple[Person | None, int, tuple[int, int]]:
-    """The person who is meant (None if nobody was seen), how many frames there are, and their height and width."""
+) -> tuple[Person | None, int, tuple[int, int], int]:
+    """The person who is meant (None if nobody was seen), how many frames there are, their height and width, and in how
+    many the mask hides every face."""
     wanted = None
     if picture is not None:
         wanted = _looks_of(picture)
     choose_person([], face, picture=wanted, number=number)  # an unknown choice is refused before the work
     if isinstance(images, Tensor):
         images, total = in_pieces(images), len(images)
-    seen, size = watch(images, source, mask, face == "like the picture", total, progress)
-    return choose_person(follow_people(seen), face, size[1], wanted, number), len(seen), size
+    seen, size, hidden = watch(images, source, mask, face == "like the picture", total, progress)
+    return choose_person(follow_people(seen), face, size[1], wanted, number), len(seen), size, hidden
 
 
 def _looks_of(picture: Tensor) -> Tensor:
-    (faces,), _ = watch(in_pieces(picture[:1]), BuiltInNetworks())
+    picture = as_pictures(picture)
+    (faces,), *_ = watch(in_pieces(picture[:1]), BuiltInNetworks())
     if not faces:
         raise ValueError("There is no face in the picture of the person to be followed. Give one that shows the face.")
     return face_colours(picture[0], faces[0].landmarks)

@@ -263,3 +263,21 @@ def test_a_fit_of_another_space_is_refused(coarse_head: HeadModel, performance: 
 
 def test_sliders_say_what_they_do() -> None:
     assert len(GROUPED) >= 20 and all(control.text[0].islower() for control in GROUPED.values())
+
+
+def test_curves_that_fit_no_clip_or_control_get_a_sentence(performance: SMPLXFit, coarse_head: HeadModel) -> None:
+    frames = performance.num_frames
+    for curve, sentence in (
+        (torch.zeros(5), rf"'smile' has the shape \[5\], expected one number or \[{frames}\]"),
+        (torch.zeros(1, frames), rf"the shape \[1, {frames}\]"),
+        (torch.full((frames,), 1e6), r"'smile' holds 1e\+06, expected .* to 1 "),
+        (torch.tensor([0.0] * (frames - 1) + [math.nan]), "'smile' holds nan"),
+        (torch.tensor(-math.inf), "'smile' holds -inf"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            edit_fit(performance, coarse_head, {"smile": curve})
+    with pytest.raises(ValueError, match="There is no control 'smyle'"):
+        edit_fit(performance, coarse_head, {"smyle": torch.zeros(frames)})
+    for curve in (torch.tensor(0.5), torch.tensor([0.5]), torch.full((frames,), 0.5)):
+        edited = edit_fit(performance, coarse_head, {"smile": curve})
+        assert torch.equal(edited.expression, edit_fit(performance, coarse_head, {"smile": 0.5}).expression)

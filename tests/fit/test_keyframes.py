@@ -14,6 +14,7 @@ import torch
 from expportrait_core.fit import (
     EASINGS,
     Preset,
+    controls,
     keyframe_fit,
     load_preset,
     neutral_fit,
@@ -230,3 +231,9 @@ def test_as_many_keys_as_are_taken_play_at_once() -> None:
     found = keyframe_curves(keys, 90_000, 25.0)
     assert time.process_time() - start < 15, "in the time of keys times frames it is minutes"
     assert found["smile"][9 * 9_997] == 1 and found["puff"].max() == 1
+
+
+def test_the_widest_values_may_overshoot(coarse_head: HeadModel) -> None:
+    text = "0: head_turn {0}\n1: head_turn {1} [overshoot]\n2: head_turn {0} [overshoot]"
+    lowest, highest = controls()["head_turn"].limits
+    assert keyframe_fit(coarse_head, parse_keyframes(text.format(lowest, highest))).num_frames == 51

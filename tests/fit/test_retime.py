@@ -144,8 +144,13 @@ def test_back_and_forth_sees_neither_end_twice(performance: SMPLXFit) -> None:
     assert loop_fit(performance, 5, "once") is performance
     with pytest.raises(ValueError, match="at most half"):
         loop_fit(performance.frames(slice(0, 4)), 2, "seamless", blend=1)
-    with pytest.raises(ValueError, match="expected 1 or more"):
+    with pytest.raises(ValueError, match="expected a whole number of 1 or more"):
         loop_fit(performance, 0, "repeat")
+    for how, frames in (("repeat", "72,000,000,000"), ("back and forth", "144,000,000,000")):
+        with pytest.raises(ValueError, match=f"{frames} frames, expected at most 1,000,000. Choose fewer rounds"):
+            loop_fit(performance.frames(slice(0, 72)), 10**9, how)
+    with pytest.raises(ValueError, match="seen 1.5 times, expected a whole number"):
+        loop_fit(performance, 1.5, "repeat")
     with pytest.raises(ValueError, match="'round', expected one of once"):
         loop_fit(performance, 2, "round")
 

@@ -237,3 +237,28 @@ def test_noise_of_the_landmarks_does_not_shake_the_head(truth: SMPLXFit, coarse_
 
     held, loose = shake(Priors()), shake(free)
     assert held[0] < 0.4 * loose[0] and held[1] < 0.6 * loose[1], (held, loose)
+
+
+def test_pictures_of_other_numbers(astronaut: Tensor, coarse_head: HeadModel) -> None:
+    whole = detect_landmarks(astronaut)
+    for dtype in (torch.float16, torch.bfloat16):
+        found = detect_landmarks(astronaut.to(dtype))
+        assert (found - whole)[..., :2].norm(dim=-1).max() < 2  # pixels
+    assert track(astronaut.half(), coarse_head).valid.all()
+    assert track(astronaut, coarse_head, face="like the picture", picture=astronaut.half()).valid.all()
+    with pytest.raises(ValueError, match="The pictures have values up to 255, expected 0 to 1. Divide them by 255"):
+        track(astronaut * 255, coarse_head)
+
+
+def test_a_mask_beside_the_face_or_of_another_size_is_said(astronaut: Tensor, coarse_head: HeadModel) -> None:
+    with pytest.raises(ValueError, match="There is a face in the picture, but the mask covers the middle of none"):
+        track(astronaut, coarse_head, mask=torch.zeros(1, 512, 512))
+    two = torch.cat([astronaut, torch.zeros_like(astronaut)])
+    with pytest.raises(ValueError, match="a face in 1 of the 2 frames, but the mask"):
+        track(two, coarse_head, mask=torch.zeros(2, 512, 512))
+    with pytest.raises(ValueError, match="No face was found"):
+        track(two[1:], coarse_head, mask=torch.zeros(1, 512, 512))
+    with pytest.raises(ValueError, match=r"expected \[1, 512, 512\] like the pictures"):
+        track(astronaut, coarse_head, mask=torch.zeros(1, 64, 64))
+    with pytest.raises(ValueError, match=r"expected \[2 or 1, 512, 512\] like the pictures"):
+        track(two, coarse_head, mask=torch.zeros(1, 64, 64))
