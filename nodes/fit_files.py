@@ -83,7 +83,7 @@ def fit_path(name: str) -> Path:
     for inner in _links(path):
         if not _inside(inner):
             raise ValueError(
-                f"{name} holds the link {inner.name}, which leads nowhere or outside ComfyUI's folders. Copy "
+                f"{name} holds the link {inner.name}, which leads outside ComfyUI's folders or nowhere. Copy "
                 f"the files instead."
             )
     return path.resolve()

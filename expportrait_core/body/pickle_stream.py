@@ -23,6 +23,12 @@ def parse(data: bytes, find: Callable[[str, str], Any]) -> Any:
     return _Machine(data, find).run()
 
 
+def require_key(key: Any) -> None:
+    """Refuse tuples within tuples as keys: a few shared ones take Python for ever to hash."""
+    if isinstance(key, tuple) and any(isinstance(part, tuple | frozenset) for part in key):
+        raise ValueError("it has a key within a key")
+
+
 class _Machine:
     def __init__(self, data: bytes, find: Callable[[str, str], Any]) -> None:
         self.data, self.find, self.at = data, find, 0
@@ -80,7 +86,9 @@ class _Machine:
     # ------------------------------------------------------------------------------------------------------- calling
 
     def name(self, module: Any, name: Any) -> None:
-        found = self.find(str(module), str(name))
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("it names a function by what is no text")
+        found = self.find(module, name)
         self.known.add(id(found))
         self.stack.append(found)
 
@@ -114,6 +122,8 @@ class _Machine:
     def update(self, values: list[Any]) -> None:
         if len(values) % 2:
             raise ValueError("it gives a key without a value")
+        for key in values[::2]:
+            require_key(key)
         self.container(dict).update(zip(values[::2], values[1::2], strict=True))
 
     def container(self, kind: type) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..reach import require_reach
-from .pickle_stream import parse
+from .pickle_stream import parse, require_key
 from .unfolded import Budget, TooMany, require_unfolded
 
 MAX_BYTES = 2 << 30  # of one pickle; a body model has 0.1 to 0.6 GiB. Our choice
@@ -179,8 +179,8 @@ class _Holder:
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """`_codecs.encode`, by which protocol 2 writes bytes."""
-    if encoding not in ("latin1", "latin-1", "ascii", "utf-8"):
-        raise Refused(f"the encoding '{encoding}'")
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1", "ascii", "utf-8"):
+        raise Refused("a text in an encoding that no pickle uses")
     return text.encode(encoding)
 
 
@@ -263,7 +263,10 @@ def _reconstructor(kind: type, base: object = None, state: object = None) -> obj
 
 def _ordered(items: list | tuple = ()) -> dict:
     """collections.OrderedDict; ours keep their order as they are."""
-    return dict(items)
+    pairs = [tuple(item) for item in items]
+    for key, _ in pairs:
+        require_key(key)
+    return dict(pairs)
 
 
 def _base() -> None:

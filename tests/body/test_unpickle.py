@@ -200,3 +200,19 @@ def test_matrices_that_a_few_bytes_make_huge_are_refused() -> None:
     many = [sparse.csc_matrix((3000, 1000)) for _ in range(9)]
     with pytest.raises(ValueError, match="holds matrices that are more than"):
         unpickle(pickle.dumps(many), "fit.pkl")
+
+
+def test_shared_tuples_are_neither_hashed_nor_written_out() -> None:
+    """Of 2^60 parts, each of these would take Python for ever; they cost the file 200 bytes."""
+    key: tuple = ("a",)
+    for _ in range(60):
+        key = (key, key)
+    whole = pickle.dumps(key, 4)[:-1]  # leaves it on the stack
+    for data, sentence in (
+        (b"}" + whole + b"K\x01s.", "it has a key within a key"),
+        (b"ccollections\nOrderedDict\n](]" + whole + b"aK\x01ae\x85R.", "it has a key within a key"),
+        (whole + whole + b"\x93.", "names a function by what is no text"),
+        (b"c_codecs\nencode\nX\x01\x00\x00\x00a" + whole + b"\x86R.", "an encoding that no pickle uses"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            unpickle(data, "fit.pkl")

@@ -131,6 +131,11 @@ def test_links_that_leave_the_folders_are_refused(server, fit, tmp_path: Path) -
     for name in ("link.npz", "linked/outside.npz", "linked/"):
         assert "outside ComfyUI's input and output folders" in refused(loaded(server, name))
     assert "holds the link other.npz, which leads outside" in refused(loaded(server, "holding/"))
+    tracker_files.write_ehm(inputs / "ehm")
+    shared = (inputs / "ehm" / "id_share_params.pkl").rename(tmp_path / "shared.pkl")
+    (inputs / "ehm" / "id_share_params.pkl").symlink_to(shared)  # beside the file that is chosen
+    said = refused(loaded(server, "ehm/optim_tracking_ehm.pkl"))
+    assert "needs id_share_params.pkl, which lies outside the folders" in said
     (inputs / "inner.npz").symlink_to(inputs / "holding" / "own.npz")  # stays inside
     assert saved(server, loaded(server, "inner.npz")).num_frames == fit.num_frames
 
