@@ -50,21 +50,51 @@ class Kernel:
         values: Tensor,  # [F, J, 4] unit quaternions
     ) -> Tensor:
         """[F, J, 4]"""
-        turn = sum(
-            self.weights[:, k, None, None] * quaternions.difference(values, values[self.frames[:, k]])
-            for k in range(self.frames.shape[1])
-        )
+        rows, width = self.frames.shape
+        # frames that are clamped to the first one have no weight, so the walk may begin at one of them
+        centre = (self.frames == torch.arange(rows, device=values.device)[:, None]).long().argmax(1)
+        turn = torch.zeros_like(values[..., 1:])
+        for direction in (-1, 1):
+            before = torch.zeros_like(turn)
+            for step in range(1, width):
+                column = centre + direction * step
+                inside = (column >= 0) & (column < width)
+                if not inside.any():
+                    break
+                column = column.clamp(0, width - 1)[:, None]
+                frames, weights = self.frames.gather(1, column)[:, 0], self.weights.gather(1, column)[:, 0] * inside
+                before = _nearest_turn(quaternions.difference(values, values[frames]), before)
+                turn = turn + weights[:, None, None] * before
         return quaternions.turned(values, turn)
 
 
+def _nearest_turn(turn: Tensor, before: Tensor) -> Tensor:
+    """The same rotations [..., 3] with as many whole turns more or less as bring them nearest to `before`: a spin goes
+    on after half a turn, where the shorter way would be back."""
+    angle, reached = turn.norm(dim=-1, keepdim=True), before.norm(dim=-1, keepdim=True)
+    still = angle < 1e-4  # without an axis of its own, such as after a whole turn
+    axis = torch.where(still, before / reached.clamp(min=1e-12), turn / angle.clamp(min=1e-12))
+    more = torch.round(((before * axis).sum(-1, keepdim=True) - angle) / (2 * math.pi))
+    return turn + 2 * math.pi * more * axis
+
+
 def gaussian(num_frames: int, deviation: float) -> Kernel:
-    """A blur with this standard deviation in frames; at the ends, over what is there."""
+    """A blur with this standard deviation in frames.
+
+    It is the value of the straight line that fits the neighbours best under a Gaussian's weights (local linear
+    regression, Cleveland 1979). With as many to both sides that is their weighted mean; at the ends, where a mean would
+    pull the first and last frames inwards, even motion goes on evenly.
+    """
     reach = min(max(1, round(REACH * deviation)), num_frames - 1)
-    offsets = torch.arange(-reach, reach + 1)
-    frames = torch.arange(num_frames)[:, None] + offsets
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    frames = torch.arange(num_frames)[:, None] + offsets.long()
     inside = (frames >= 0) & (frames < num_frames)
     weights = torch.exp(-0.5 * (offsets / deviation) ** 2) * inside
-    return Kernel(frames.clamp(0, num_frames - 1), weights / weights.sum(1, keepdim=True))
+    sums = [(weights * offsets**power).sum(1, keepdim=True) for power in range(3)]
+    # one neighbour alone, under a narrow Gaussian, has no line to speak of
+    tilt = sums[1] / sums[2].clamp(min=1e-300)
+    weights = weights * (1 - tilt * offsets)
+    return Kernel(frames.clamp(0, num_frames - 1), (weights / weights.sum(1, keepdim=True)).float())
 
 
 def savitzky_golay(num_frames: int, reach: int) -> Kernel:

@@ -110,6 +110,31 @@ def test_fast_motion_keeps_its_height_and_its_moment(performance, method: str) -
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("degrees", [3.0, 7.2, 14.4])
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+def test_even_motion_goes_on_evenly_up_to_the_ends(performance, method: str, degrees: float, strength: float) -> None:
+    """A head that spins up to once a second: over the width of a filter that is more than half a turn."""
+    yaw = math.radians(degrees) * torch.arange(FRAMES)
+    spin = trembling(performance, yaw, degrees=0.0, joint=0)
+    ramp = torch.linspace(0, 1, FRAMES)
+    spin = spin.replace(translation=0.5 * ramp[:, None].expand(-1, 3))
+    smooth = smooth_fit(spin, strength, method)
+    before, after = (quaternions.from_axis_angle(fit.poses[:, 0]) for fit in (spin, smooth))
+    lag = 0.0 if method != "one euro" else 3.0  # what opens as things move follows a little late where it begins
+    assert torch.rad2deg(quaternions.difference(before, after).norm(dim=1)).max() < lag + 0.05
+    assert (smooth.translation - spin.translation).abs().max() < 1e-5 + lag * 0.01
+
+
+def test_the_ends_tremble_less_too(performance) -> None:
+    """A hundred numbers tremble; the ends have neighbours to one side only, and are smoothed all the same."""
+    noise = torch.randn(FRAMES, 100, generator=torch.Generator().manual_seed(3))
+    smooth = smooth_fit(performance.frames([0] * FRAMES).replace(expression=noise), 1, "gaussian").expression
+    assert smooth[60:100].std() < 0.25
+    for end in (0, -1):
+        assert smooth[end].std() < 0.6 * noise[end].std()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_blinks_keep_their_height_where_they_are_to_be_kept(performance, method: str) -> None:
     fit = trembling(performance)
     lid = torch.zeros(FRAMES)
