@@ -130,7 +130,8 @@ def test_links_that_leave_the_folders_are_refused(server, fit, tmp_path: Path) -
     assert not [name for name in offered if "link" in name or "other" in name]
     for name in ("link.npz", "linked/outside.npz", "linked/"):
         assert "outside ComfyUI's input and output folders" in refused(loaded(server, name))
-    assert "holds the link other.npz, which leads outside ComfyUI's folders or nowhere" in refused(loaded(server, "holding/"))
+    said = refused(loaded(server, "holding/"))
+    assert "holds the link other.npz, which leads outside ComfyUI's folders or nowhere" in said
     tracker_files.write_ehm(inputs / "ehm")
     shared = (inputs / "ehm" / "id_share_params.pkl").rename(tmp_path / "shared.pkl")
     (inputs / "ehm" / "id_share_params.pkl").symlink_to(shared)  # beside the file that is chosen
