@@ -14,6 +14,7 @@ import numpy as np
 
 from ...body.model import DEFAULT_HEAD
 from ...types import SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, poses
 from .frames import warn_gaps
@@ -55,7 +56,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         log.warning("%s lacks the units %s; they stay at zero.", name, ", ".join(missing))
     rows = len(source.content[source.keys[0]])
     if rows == 0:
-        raise ValueError(f"{name} has no frames, only its header. Record again.")
+        raise Refusal(f"{name} has no frames, only its header. Record again.")
     seen = _seen(source, columns, rows)
 
     def values(key: str) -> np.ndarray:
@@ -121,7 +122,7 @@ def _seen(source: Source, columns: dict[str, str], rows: int) -> np.ndarray:
     else:
         seen = np.ones(rows, bool)
     if not seen.any():
-        raise ValueError(f"{source.path.name} has {rows} frames, and a face in none of them. Record again.")
+        raise Refusal(f"{source.path.name} has {rows} frames, and a face in none of them. Record again.")
     return seen
 
 
@@ -135,9 +136,9 @@ def _numbers(cells: list[str], seen: np.ndarray, what: str) -> np.ndarray:
                 last = float(cell)
             except ValueError:
                 found = f"'{cell}'" if cell else "nothing"
-                raise ValueError(f"{what}, row {row + 2} holds {found}, expected a number. Export it again.") from None
+                raise Refusal(f"{what}, row {row + 2} holds {found}, expected a number. Export it again.") from None
             if not np.isfinite(last):
-                raise ValueError(f"{what}, row {row + 2} holds NaN or infinity. Record or export it again.")
+                raise Refusal(f"{what}, row {row + 2} holds NaN or infinity. Record or export it again.")
         numbers[row] = last or 0.0
     return numbers
 
@@ -177,7 +178,7 @@ def _timing(source: Source, columns: dict[str, str], rows: int, fps: float | Non
         rate = max(rate, RATES[-1])  # less than a second was recorded: the app's usual rate
     times = table[:, :3] @ [3600, 60, 1] + table[:, 3] / rate
     if (np.diff(times) < -1e-6).any():
-        raise ValueError(f"{source.path.name} goes back in time: its rows are out of order. Export it again.")
+        raise Refusal(f"{source.path.name} goes back in time: its rows are out of order. Export it again.")
     step = np.median(np.diff(times)) if rows > 1 else 1 / rate
     if step <= 0:
         return fps or rate, np.arange(rows)

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from ..refusal import Refusal, looking_at
+
 MAX_BYTES = 4 << 30  # of one array; ten thousand frames of per-vertex offsets are 0.7 GiB. Our choice
 MAGIC = b"\x93NUMPY"
 
@@ -34,7 +36,7 @@ def read_npz(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.ndar
             wanted = {name[:-4]: name for name in names if keys is None or name[:-4] in keys}
             return {key: _member(archive, name, f"{path.name}: {key}") for key, name in wanted.items()}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path.name} is truncated or damaged ({error}). Copy it again from its source.") from error
+        raise Refusal(f"{path.name} is truncated or damaged ({error}). Copy it again from its source.") from error
 
 
 def npz_keys(path: Path) -> tuple[str, ...]:
@@ -49,7 +51,7 @@ def read_npy(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             return _read_array(file, path.stat().st_size, path.name)
     except (OSError, EOFError) as error:
-        raise ValueError(f"{path.name} cannot be read ({error}). Copy it again from its source.") from error
+        raise Refusal(f"{path.name} cannot be read ({error}). Copy it again from its source.") from error
 
 
 def _member(archive: zipfile.ZipFile, name: str, what: str) -> np.ndarray:
@@ -58,28 +60,31 @@ def _member(archive: zipfile.ZipFile, name: str, what: str) -> np.ndarray:
 
 
 def _read_array(file: BinaryIO, size: int, what: str) -> np.ndarray:
+    looking_at(what)
     start = file.read(8)
     if start[:6] != MAGIC or len(start) < 8:
-        raise ValueError(f"{what} is no numpy array. The file is truncated or damaged; copy it again.")
+        raise Refusal(f"{what} is no numpy array. The file is truncated or damaged; copy it again.")
     length_bytes = file.read(2 if start[6] == 1 else 4)
     header = file.read(min(int.from_bytes(length_bytes, "little"), 1 << 16))
     try:
         shape, fortran, dtype = _header(start[6:8] + length_bytes + header)
     except Exception as error:  # numpy's parser of headers raises what Python's own tokenizer does
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{what} has a damaged header ({reason}). Copy the file again.") from error
+        raise Refusal(f"{what} has a damaged header ({reason}). Copy the file again.") from error
+    if min(shape, default=0) < 0 or not dtype.itemsize:
+        raise Refusal(f"{what} has a damaged header (shape {list(shape)} of {dtype}). Copy the file again.")
     if dtype.hasobject:
-        raise ValueError(
+        raise Refusal(
             f"{what} is an array of Python objects, which could run a program when it is read. Save it as numbers."
         )
     expected = math.prod(shape) * dtype.itemsize
     if expected > MAX_BYTES:
-        raise ValueError(f"{what} has shape {list(shape)}, {expected / 2**30:.0f} GiB; no fit is that large.")
+        raise Refusal(f"{what} has shape {list(shape)}, {expected / 2**30:.0f} GiB; no fit is that large.")
     if size - len(start) - len(length_bytes) - len(header) < expected:
-        raise ValueError(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
+        raise Refusal(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
     data = file.read(expected)
     if len(data) < expected:
-        raise ValueError(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
+        raise Refusal(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 

@@ -47,7 +47,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         head, jaw = pose[:, :3], pose[:, 3:]
     else:
         head, jaw = stack(contents, frames, "globalpose", 3), stack(contents, frames, "jawpose", 3)
-    values = contents[0]["exp"].size if "exp" in contents[0] else 100
+    values = contents[0]["exp"].size if "exp" in contents[0] else 100  # where it is not, `stack` says so
     return build(
         stack(contents, frames, "shape", contents[0]["shape"].size if "shape" in contents[0] else 300),
         stack(contents, frames, "exp", values), f"flame{values}", poses(count, global_orient=head, jaw=jaw),

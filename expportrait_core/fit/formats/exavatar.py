@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from ...types import Camera, SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, poses, sides
-from .frames import Frame, numbered, numbers, read_all, stack
+from .frames import Frame, numbered, read_all, stack
 from .source import Source, open_folder, read_json
+from .values import shape_values
 
 NAME = "ExAvatar"
 LOOKS_LIKE = "a folder smplx_optimized/ with smplx_params/0.json and shape_param.json"
@@ -36,8 +38,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     count, optimised = len(frames), folder.path.parent
     shape = optimised / "shape_param.json"
     if not shape.is_file():
-        raise ValueError(f"{optimised.name} lacks shape_param.json, the person's shape. Give ExAvatar's whole output.")
-    betas = numbers(read_json(shape), shape.name).ravel()
+        raise Refusal(f"{optimised.name} lacks shape_param.json, the person's shape. Give ExAvatar's whole output.")
+    betas = shape_values(read_json(shape), shape.name)
     if (optimised / "face_offset.json").is_file():
         log.warning("%s has a face_offset of ExAvatar's own mesh, which is left out: personalisation finds the shape "
                     "of the face again.", source.path.name)  # fmt: skip
@@ -69,7 +71,7 @@ def _camera(subject: Path, frames: list[Frame], options: Options, name: str) -> 
     of_camera = [Frame(frame.number, folder / frame.path.name) for frame in frames]
     missing = next((frame.path.name for frame in of_camera if not frame.path.is_file()), None)
     if missing:
-        raise ValueError(
+        raise Refusal(
             f"{subject.name} lacks cam_params/{missing}. Give the subject's folder, which holds smplx_optimized and "
             f"cam_params (cameras of COLMAP in sparse/ are not read), or a `camera`."
         )
