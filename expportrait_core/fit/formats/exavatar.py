@@ -1,5 +1,8 @@
 """ExAvatar (d452687): `smplx_optimized/smplx_params/{frame}.json`, one shape, `cam_params/{frame}.json` beside it.
 
+Its own animation reads `smplx_params_smoothed`, of the same values smoothed over time, and motions are passed on with
+that folder alone. It is read where it is given, or where there is no other.
+
 Expressions are FLAME's 50, in FLAME's basis. The static offsets of face and joints belong to its own mesh and are
 left out; the camera is OpenCV's.
 """
@@ -22,6 +25,7 @@ from .values import shape_values
 NAME = "ExAvatar"
 LOOKS_LIKE = "a folder smplx_optimized/ with smplx_params/0.json and shape_param.json"
 KEYS = ("root_pose", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "lhand_pose", "rhand_pose", "expr", "trans")
+PLAIN, SMOOTHED = "smplx_params", "smplx_params_smoothed"
 FPS = 30.0
 
 log = logging.getLogger(__name__)
@@ -60,10 +64,10 @@ def read(source: Source, options: Options) -> SMPLXFit:
 def _folder(source: Source) -> Source | None:
     """The folder of the frames, from itself, the optimised folder or the subject's."""
     outer = source.inside("smplx_optimized") or source
-    folder = outer.inside("smplx_params")
-    if folder is None or "shape_param.json" not in open_folder(folder.path.parent).files:
-        return None
-    return folder
+    folder = outer.inside(PLAIN)
+    if folder is not None and "shape_param.json" in open_folder(folder.path.parent).files:
+        return folder
+    return outer.inside(SMOOTHED)  # a name that only this tracker uses
 
 
 def _camera(subject: Path, frames: list[Frame], options: Options, name: str) -> Camera:

@@ -22,7 +22,8 @@ from .arrays import MAGIC, npz_keys, read_npz, read_torch
 from .values import kind_of
 
 MAX_JSON, MAX_CSV = 256 << 20, 512 << 20  # bytes; a file that is larger is no fit
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".mp4", ".avi", ".obj", ".ply")
+FIRST_LINE = 1 << 16  # bytes of a table's header
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".avi", ".obj", ".ply")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,13 @@ def read_csv(path: Path) -> dict[str, list[str]]:
         raise Refusal(f"{path.name} is empty. Copy it again from its source.")
     header = [name.strip() for name in rows[0]]
     return {name: [row[i].strip() if i < len(row) else "" for row in rows[1:]] for i, name in enumerate(header)}
+
+
+def header_of(path: Path) -> tuple[str, ...]:
+    """The names of a table's columns, from its first line; none where it is no table."""
+    with path.open("rb") as file:
+        line = file.readline(FIRST_LINE).decode("utf-8-sig", "replace")
+    return tuple(name.strip() for name in next(csv.reader([line.replace("\0", "")]), ()))
 
 
 def _kind(path: Path) -> str:
