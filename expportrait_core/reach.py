@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+
+class OutOfReach(ValueError):
+    """A file or folder that may not be opened."""
+
+
 Allowed = Callable[[Path], bool]
 
 _allowed: ContextVar[Allowed | None] = ContextVar("allowed", default=None)
@@ -29,7 +34,7 @@ def require_reach(path: Path) -> None:
     """Raise a sentence if this file or folder may not be opened. Call it before opening one."""
     allowed = _allowed.get()
     if allowed is not None and not allowed(path):
-        raise ValueError(
+        raise OutOfReach(
             f"The fit needs {path.name}, which lies outside the folders that may be read, or is a link that leads out "
             f"of them. Copy the whole fit into one of them."
         )

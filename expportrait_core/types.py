@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 NUM_JOINTS = 55
+LOWEST_FPS, HIGHEST_FPS = 0.001, 100_000.0  # frames per second of a fit: time lapse, and high-speed cameras
 NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = 12, 15, 22, 23, 24
 """Joints of `smplx` that move the head."""
 
@@ -143,8 +144,11 @@ class SMPLXFit(Portable):
         require_shape(self, "valid", self.valid, frames)
         if self.valid.dtype != torch.bool:
             raise ValueError(f"The fit's valid frames are {self.valid.dtype}, expected true or false per frame.")
-        if not 0 < self.fps < math.inf:
-            raise ValueError(f"The fit has {self.fps} frames per second, expected a number above 0.")
+        if not LOWEST_FPS <= self.fps <= HIGHEST_FPS:
+            raise ValueError(
+                f"The fit has {self.fps} frames per second, expected {LOWEST_FPS:g} to {HIGHEST_FPS:,.0f}. Give the "
+                f"rate of its clip."
+            )
         require_shape(self, "frame_ids", self.frame_ids, frames)
         if self.frame_ids.is_floating_point() or self.frame_ids.is_complex():
             raise ValueError(f"The fit's frame numbers are {self.frame_ids.dtype}, expected whole numbers.")

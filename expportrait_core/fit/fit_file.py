@@ -17,6 +17,7 @@ from torch import Tensor
 from ..portable import open_npz, write_npz
 from ..reach import require_reach
 from ..types import NUM_JOINTS, Camera, SMPLXFit
+from .refusal import Refusal, checks_of_types
 
 if TYPE_CHECKING:
     from .formats.build import Options
@@ -65,7 +66,8 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source, options: Options) -> SMPLXFit:
     """Read an `.npz` in this form. Raises ValueError where it is damaged, of a newer version or has no frames."""
-    return _from_arrays(_read(source.path), source.path.name)
+    with checks_of_types():
+        return _from_arrays(_read(source.path), source.path.name)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -74,7 +76,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         with open_npz(path) as file:
             return {key: file[key] for key in file.files}
     except Exception as error:  # numpy lets through what zip, zlib and Python's tokenizer raise
-        raise ValueError(
+        raise Refusal(
             f"{path.name} cannot be read as a fit ({error}). Expected an .npz of plain arrays, without Python objects."
         ) from error
 
@@ -87,22 +89,22 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
     missing = [key for key in REQUIRED if key not in arrays]
     if _said_format(arrays) != FORMAT or missing:
         found = ", ".join(sorted(arrays)[:12])
-        raise ValueError(
+        raise Refusal(
             f"{name} is not a fit of this package: it holds {found}"
             + (f" and lacks {', '.join(missing)}" if missing else "")
             + ". Track the clip here, or convert the file to the arrays that fit/fit_file.py names."
         )
     version = _number(arrays["version"], f"{name}: version", int)
     if version < 1:
-        raise ValueError(f"{name} is version {version:g}, expected 1 or more. The file is damaged.")
+        raise Refusal(f"{name} is version {version:g}, expected 1 or more. The file is damaged.")
     if version > VERSION:
-        raise ValueError(f"{name} is version {version}, this release reads {VERSION}. Update the pack.")
+        raise Refusal(f"{name} is version {version}, this release reads {VERSION}. Update the pack.")
     expression = _floats(arrays["expressions"], f"{name}: expressions", "frames", "columns")
     frames = len(expression)
     if frames == 0:
-        raise ValueError(f"{name} has no frames. Track the clip again, or choose another file.")
+        raise Refusal(f"{name} has no frames. Track the clip again, or choose another file.")
     if arrays["poses"].shape != (frames, NUM_JOINTS * 3):
-        raise ValueError(
+        raise Refusal(
             f"{name} has {frames} frames of expressions and poses of shape {list(arrays['poses'].shape)}, expected "
             f"[{frames}, {NUM_JOINTS * 3}]. The file is damaged or mixed from two clips."
         )
@@ -136,11 +138,11 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
 def _floats(array: np.ndarray, what: str, *shape: int | str) -> Tensor:
     """Numbers in this shape; a word in it stands for any size."""
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"{what} holds {_kind(array)}, expected numbers. The file is damaged.")
+        raise Refusal(f"{what} holds {_kind(array)}, expected numbers. The file is damaged.")
     fits = array.ndim == len(shape) and all(isinstance(s, str) or s == n for s, n in zip(shape, array.shape))
     if not fits:
         expected = ", ".join(map(str, shape))
-        raise ValueError(
+        raise Refusal(
             f"{what} has the shape {list(array.shape)}, expected [{expected}]. The file is damaged or mixed from two "
             f"clips."
         )
@@ -157,9 +159,9 @@ def _per_frame(array: np.ndarray, what: str, frames: int, side: int) -> Tensor:
 
 def _integers(array: np.ndarray, what: str, frames: int) -> Tensor:
     if array.dtype.kind not in "biu" and not (array.dtype.kind == "f" and (np.abs(array) < 2**53).all()):
-        raise ValueError(f"{what} holds {_kind(array)}, expected whole numbers. The file is damaged.")
+        raise Refusal(f"{what} holds {_kind(array)}, expected whole numbers. The file is damaged.")
     if array.shape != (frames,):
-        raise ValueError(
+        raise Refusal(
             f"{what} has the shape {list(array.shape)}, expected [{frames}]. The file is damaged or mixed from two "
             f"clips."
         )
@@ -169,19 +171,19 @@ def _integers(array: np.ndarray, what: str, frames: int) -> Tensor:
 def _number(array: np.ndarray, what: str, kind: type) -> float:
     if array.dtype.kind not in "biuf" or array.size != 1 or not np.isfinite(array).all():
         found = array.item() if array.size == 1 else f"{array.size} values"
-        raise ValueError(f"{what} is {str(found)[:40]!r}, expected one number. The file is damaged.")
+        raise Refusal(f"{what} is {str(found)[:40]!r}, expected one number. The file is damaged.")
     return kind(array.item())
 
 
 def _picture_size(array: np.ndarray, what: str) -> tuple[int, int]:
     if array.dtype.kind not in "iuf" or array.shape != (2,) or not (np.abs(array) < 2**31).all():
-        raise ValueError(f"{what} is {str(array.tolist())[:60]}, expected height and width. The file is damaged.")
+        raise Refusal(f"{what} is {str(array.tolist())[:60]}, expected height and width. The file is damaged.")
     return int(array[0]), int(array[1])
 
 
 def _text(array: np.ndarray, what: str) -> str:
     if array.dtype.kind not in "US" or array.size != 1:
-        raise ValueError(f"{what} holds {_kind(array)}, expected one word. The file is damaged.")
+        raise Refusal(f"{what} holds {_kind(array)}, expected one word. The file is damaged.")
     value = array.item()
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ...reach import Allowed, only, require_reach
 from ...types import Camera, HeadModel, SMPLXFit
 from .. import fit_file
+from ..refusal import Refusal, checks_of_types, sentences
 from . import (
     arkit,
     beat2,
@@ -104,23 +105,17 @@ def load_fit_and_format(path: str | Path, person: int | None = None) -> tuple[SM
 
 
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
-    name = path.name or str(path)
-    try:
+    with sentences(path.name or str(path)) as reading:
         require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():
-            return SMPLXFit.load(path), READERS[0].name
+            reading.format_name = READERS[0].name
+            with checks_of_types():
+                return SMPLXFit.load(path), reading.format_name
         source = open_source(path)
         reader = _recognise(source)
-        log.info("%s: %s", name, reader.name)
+        reading.format_name = reader.name
+        log.info("%s: %s", path.name, reader.name)
         return reader.read(source, options), reader.name
-    except ValueError:
-        raise
-    except Exception as error:
-        # what a reader did not foresee in a damaged file is still the file's fault, and a sentence for the user
-        raise ValueError(
-            f"{name} cannot be read ({type(error).__name__}: {error}). It is damaged or not complete; copy it again "
-            f"from its source."
-        ) from error
 
 
 def _recognise(source: Source) -> Reader:
@@ -129,7 +124,7 @@ def _recognise(source: Source) -> Reader:
         return found[0]
     name = source.path.name or str(source.path)
     if found:
-        raise ValueError(
+        raise Refusal(
             f"{name} is mixed: it holds files of {' and of '.join(reader.name for reader in found)}. Give the folder "
             f"of one of them."
         )
@@ -139,7 +134,7 @@ def _recognise(source: Source) -> Reader:
     else:
         holds = ", ".join(source.keys[:16]) + (", …" if len(source.keys) > 16 else "")
     known = "; ".join(f"{reader.name} ({reader.looks_like})" for reader in READERS)
-    raise ValueError(
+    raise Refusal(
         f"{name} cannot be read as a fit: it holds {holds}. Formats known: {known}. Track the clip here, or convert "
         f"the file to the arrays that fit/fit_file.py names."
     )

@@ -1,24 +1,31 @@
 """Live Link Face and other recordings of ARKit's 52 blendshapes: a table with one row a frame.
 
 Columns: a time, `BlendShapeCount`, the units by name, and where the app gives them `HeadYaw`, `HeadPitch`, `HeadRoll`
-and the same of both eyes. The units are the default head's own, so nothing is converted; jawOpen, jawLeft and jawRight
-become the jaw joint, as they do on that head. A row with a count of 0 is a frame without a face.
+and the same of both eyes. The app's take is a folder: the table lies beside `take.json`, `frame_log.csv` and the film,
+and a calibrated take has it twice, as `…_raw.csv` and `…_cal.csv`, of which the calibrated one is read.
+
+The units are the default head's own, so nothing is converted; jawOpen, jawLeft and jawRight become the jaw joint, as
+they do on that head. A row with a count of 0 is a frame without a face.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from ...body.model import DEFAULT_HEAD
 from ...types import SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, poses
-from .frames import warn_gaps
 from .rotations import from_euler
-from .source import Source
+from .source import Source, header_of, open_source
+from .timecode import timing
 
 NAME = "Live Link Face / ARKit CSV"
 LOOKS_LIKE = "a table with columns like EyeBlinkLeft, JawOpen, MouthSmileLeft"
@@ -26,7 +33,8 @@ FEWEST_UNITS = 20  # of the 52 that make a table a recording of a face. Our choi
 JAW_OPEN, JAW_SIDE = 0.4, 0.13  # radians of the jaw joint at 1: 36 and 12 mm at the incisors. Our choice
 GAZE = 0.5  # radians of an eye at eyeLook… = 1, where the app gives no eye angles. Our choice
 NECK_SHARE = 0.4  # of the head's rotation; the tracker's choice too
-RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0)
+LOWEST_UNIT, HIGHEST_UNIT = -1.0, 2.0  # ARKit's are 0 to 1; what artists exaggerate afterwards goes beyond. Our choice
+FARTHEST = 360.0  # degrees of a head or an eye
 SIZE = (512, 512)
 UNITS = tuple(
     name + side
@@ -45,17 +53,21 @@ log = logging.getLogger(__name__)
 
 
 def recognise(source: Source) -> bool:
-    return source.kind == "csv" and len(_columns(source.keys).keys() & set(UNITS)) >= FEWEST_UNITS
+    if source.kind == "folder":
+        return bool(_recordings(source))
+    return source.kind == "csv" and _is_recording(source.keys)
 
 
 def read(source: Source, options: Options) -> SMPLXFit:
+    if source.kind == "folder":
+        source = open_source(source.path / _recording(source))
     columns, name = _columns(source.keys), source.path.name
     missing = [unit for unit in UNITS if unit not in columns]
     if missing:
         log.warning("%s lacks the units %s; they stay at zero.", name, ", ".join(missing))
     rows = len(source.content[source.keys[0]])
     if rows == 0:
-        raise ValueError(f"{name} has no frames, only its header. Record again.")
+        raise Refusal(f"{name} has no frames, only its header. Record again.")
     seen = _seen(source, columns, rows)
 
     def values(key: str) -> np.ndarray:
@@ -64,28 +76,38 @@ def read(source: Source, options: Options) -> SMPLXFit:
         return _numbers(source.content[columns[key]], seen, f"{name}: {columns[key]}")
 
     units = {unit: values(unit) for unit in UNITS}
+    for unit in UNITS:
+        if unit in columns:
+            _require_range(units[unit], f"{name}: {columns[unit]}")
     head = np.stack([values("headYaw"), values("headPitch"), values("headRoll")], 1)
     eyes = {side: np.stack([values(f"{side}EyeYaw"), values(f"{side}EyePitch")], 1) for side in ("left", "right")}
     if options.mirror:
         units = {_other_side(unit): value for unit, value in units.items()}
         head[:, [0, 2]] *= -1
         eyes = {"left": eyes["right"] * [-1, 1], "right": eyes["left"] * [-1, 1]}
-    fps, frame_ids = _timing(source, columns, rows, options.fps)
+    fps, frame_ids = timing(source.content[columns["timecode"]] if "timecode" in columns else [""] * rows, name)
 
-    # ARKit's axes are the body's: y up, z out of the face, x to its left; yaw, then pitch, then roll
-    turned = from_euler("YXZ", _radians(head))
+    # ARKit's axes are the body's: x to its left, y up, z out of the face (Apple, ARFaceAnchor). What Live Link Face
+    # writes is positive for a turn to the person's left, for a head that goes *up* (so against ARKit's x, and as
+    # Unreal's FRotator counts pitch) and for a left side that goes up. Epic does not document it. It was read off two
+    # published captures of the app (think-biq/LLV 63cc41e examples/dao.gesichter, aelzeiny/Animoji 89b6470
+    # experimentation/livelink.udp): eyes that rest on the phone turn against the head. By the named units eyeLook…
+    # they do so in both with these signs of yaw and pitch alone, and with this roll in the first, where the head rolls.
+    # MeFaMo (38787a5), which drives MetaHumans by the app's protocol, writes the same three signs.
+    turned = from_euler("YXZ", _radians(head, f"{name}: HeadYaw, HeadPitch and HeadRoll") * [1, -1, 1])
     jaw = np.stack([JAW_OPEN * units["jawOpen"], JAW_SIDE * (units["jawLeft"] - units["jawRight"]), 0 * seen], 1)
     full_pose = poses(
         rows, neck=NECK_SHARE * turned, head=(1 - NECK_SHARE) * turned, jaw=jaw,
-        left_eye=_gaze(eyes["left"], units, "Left"), right_eye=_gaze(eyes["right"], units, "Right"),
+        left_eye=_gaze(_radians(eyes["left"], f"{name}: LeftEyeYaw and LeftEyePitch"), units, "Left"),
+        right_eye=_gaze(_radians(eyes["right"], f"{name}: RightEyeYaw and RightEyePitch"), units, "Right"),
     )  # fmt: skip
     names, eye_height = _default_head()
     expression = np.zeros((rows, len(names)))
     for column, unit in enumerate(names):
         expression[:, column] = units.get(unit, 0)
     camera = given_camera(options, rows) or cameras.frontal(rows, np.array([0, eye_height, 0]), SIZE)
-    return build(np.zeros(10), expression, "arkit", full_pose, np.zeros((rows, 3)), camera, "default-head", fps,
-                 frame_ids, seen)  # fmt: skip
+    return build(np.zeros(10), expression, "arkit", full_pose, np.zeros((rows, 3)), camera, "default-head",
+                 options.fps or fps, frame_ids, seen)  # fmt: skip
 
 
 @functools.cache
@@ -96,7 +118,7 @@ def _default_head() -> tuple[tuple[str, ...], float]:
         return tuple(str(name) for name in file["expression_names"]), float(eye[1])
 
 
-def _columns(keys: tuple[str, ...]) -> dict[str, str]:
+def _columns(keys: Iterable[str]) -> dict[str, str]:
     """Columns of the table by ARKit's spelling: apps write EyeBlinkLeft, eyeBlinkLeft or eyeBlink_L."""
     spelled = {}
     for key in keys:
@@ -105,6 +127,31 @@ def _columns(keys: tuple[str, ...]) -> dict[str, str]:
             plain = plain[:-2] + side if plain.endswith(short) else plain
         spelled.setdefault(plain[:1].lower() + plain[1:], key)
     return spelled
+
+
+def _is_recording(keys: Iterable[str]) -> bool:
+    return len(_columns(keys).keys() & set(UNITS)) >= FEWEST_UNITS
+
+
+def _recordings(source: Source) -> list[str]:
+    """Names of the tables in a folder whose first line is that of a recording."""
+    tables = (name for name in source.files if name.lower().endswith(".csv"))
+    return [name for name in tables if _is_recording(header_of(source.path / name))]
+
+
+def _recording(source: Source) -> str:
+    """The one recording in the app's folder of a take: as it was calibrated, where it was."""
+    found = _recordings(source)
+    takes = {re.sub(r"_(cal|raw|neutral)$", "", Path(name).stem): name for name in found}
+    if len(takes) > 1:
+        raise Refusal(
+            f"{source.path.name} holds several recordings: {', '.join(found[:6])}, expected those of one take. Give "
+            f"one of the files."
+        )
+    stem = next(iter(takes))
+    return next(
+        (name for ending in ("_cal", "", "_raw") for name in found if Path(name).stem == stem + ending), found[0]
+    )
 
 
 def _other_side(unit: str) -> str:
@@ -121,7 +168,7 @@ def _seen(source: Source, columns: dict[str, str], rows: int) -> np.ndarray:
     else:
         seen = np.ones(rows, bool)
     if not seen.any():
-        raise ValueError(f"{source.path.name} has {rows} frames, and a face in none of them. Record again.")
+        raise Refusal(f"{source.path.name} has {rows} frames, and a face in none of them. Record again.")
     return seen
 
 
@@ -135,15 +182,33 @@ def _numbers(cells: list[str], seen: np.ndarray, what: str) -> np.ndarray:
                 last = float(cell)
             except ValueError:
                 found = f"'{cell}'" if cell else "nothing"
-                raise ValueError(f"{what}, row {row + 2} holds {found}, expected a number. Export it again.") from None
+                raise Refusal(f"{what}, row {row + 2} holds {found}, expected a number. Export it again.") from None
             if not np.isfinite(last):
-                raise ValueError(f"{what}, row {row + 2} holds NaN or infinity. Record or export it again.")
+                raise Refusal(f"{what}, row {row + 2} holds NaN or infinity. Record or export it again.")
         numbers[row] = last or 0.0
     return numbers
 
 
-def _radians(angles: np.ndarray) -> np.ndarray:
+def _require_range(values: np.ndarray, what: str) -> None:
+    """Refuse what neither ARKit nor who edits its units can have written, such as percent."""
+    wrong = (values < LOWEST_UNIT) | (values > HIGHEST_UNIT)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise Refusal(
+            f"{what}, row {row + 2} is {values[row]:g}, expected 0 to 1 as ARKit writes its units. Export it again, "
+            f"not as percent, or correct the row."
+        )
+
+
+def _radians(angles: np.ndarray, what: str) -> np.ndarray:
     """Radians; apps that write degrees are told by values that no head reaches in radians."""
+    wrong = (np.abs(angles) > FARTHEST).any(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise Refusal(
+            f"{what}, row {row + 2} are {', '.join(f'{angle:g}' for angle in angles[row])}, expected radians, or "
+            f"degrees of at most {FARTHEST:g}. Export it again, or correct the row."
+        )
     return np.deg2rad(angles) if np.abs(angles).max(initial=0) > np.pi else angles
 
 
@@ -155,7 +220,7 @@ def _gaze(angles: np.ndarray, units: dict[str, np.ndarray], side: str) -> np.nda
     out = units[f"eyeLookOut{side}"] - units[f"eyeLookIn{side}"]
     leftwards = out if side == "Left" else -out
     downwards = units[f"eyeLookDown{side}"] - units[f"eyeLookUp{side}"]
-    yaw, pitch = _signed(_radians(angles)[:, 0], leftwards), _signed(_radians(angles)[:, 1], downwards)
+    yaw, pitch = _signed(angles[:, 0], leftwards), _signed(angles[:, 1], downwards)
     return np.stack([pitch, yaw, np.zeros(len(out))], 1)
 
 
@@ -163,32 +228,3 @@ def _signed(angle: np.ndarray, unit: np.ndarray) -> np.ndarray:
     if not angle.any():
         return GAZE * unit
     return -angle if (angle * unit).sum() < 0 else angle
-
-
-def _timing(source: Source, columns: dict[str, str], rows: int, fps: float | None) -> tuple[float, np.ndarray]:
-    """Frames per second, and the number of every frame, counted by its time."""
-    cells = source.content[columns["timecode"]] if "timecode" in columns else []
-    parts = [cell.replace(";", ":").split(":") for cell in cells]
-    if not parts or not all(len(part) == 4 and _is_number("".join(part)) for part in parts):
-        return fps or RATES[-1], np.arange(rows)
-    table = np.array(parts, dtype=np.float64)  # hours, minutes, seconds, frames with a fraction
-    rate = next((rate for rate in RATES if rate > np.floor(table[:, 3]).max()), float(np.ceil(table[:, 3].max() + 1)))
-    if len(np.unique(table[:, 2])) == 1:
-        rate = max(rate, RATES[-1])  # less than a second was recorded: the app's usual rate
-    times = table[:, :3] @ [3600, 60, 1] + table[:, 3] / rate
-    if (np.diff(times) < -1e-6).any():
-        raise ValueError(f"{source.path.name} goes back in time: its rows are out of order. Export it again.")
-    step = np.median(np.diff(times)) if rows > 1 else 1 / rate
-    if step <= 0:
-        return fps or rate, np.arange(rows)
-    near = min(RATES, key=lambda known: abs(known - 1 / step))
-    found = near if abs(near * step - 1) < 0.04 else 1 / step
-    numbers = np.round((times - times[0]) * found).astype(np.int64)
-    if (np.diff(numbers) < 1).any():
-        return fps or found, np.arange(rows)
-    warn_gaps(source.path.name, numbers.tolist())
-    return fps or found, numbers
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit()

@@ -20,6 +20,7 @@ import torch
 
 from ...body.unfolded import TooMany, require_unfolded
 from ...reach import require_reach
+from ..refusal import Refusal, looking_at
 
 MAX_BYTES = 4 << 30  # of one array; ten thousand frames of per-vertex offsets are 0.7 GiB. Our choice
 MAGIC = b"\x93NUMPY"
@@ -38,7 +39,7 @@ def read_npz(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.ndar
             wanted = {name[:-4]: name for name in names if keys is None or name[:-4] in keys}
             return {key: _member(archive, name, f"{path.name}: {key}") for key, name in wanted.items()}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path.name} is truncated or damaged ({error}). Copy it again from its source.") from error
+        raise Refusal(f"{path.name} is truncated or damaged ({error}). Copy it again from its source.") from error
 
 
 def npz_keys(path: Path) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ def read_npy(path: Path) -> np.ndarray:
         with path.open("rb") as file:
             return _read_array(file, path.stat().st_size, path.name)
     except (OSError, EOFError) as error:
-        raise ValueError(f"{path.name} cannot be read ({error}). Copy it again from its source.") from error
+        raise Refusal(f"{path.name} cannot be read ({error}). Copy it again from its source.") from error
 
 
 def _member(archive: zipfile.ZipFile, name: str, what: str) -> np.ndarray:
@@ -64,28 +65,31 @@ def _member(archive: zipfile.ZipFile, name: str, what: str) -> np.ndarray:
 
 
 def _read_array(file: BinaryIO, size: int, what: str) -> np.ndarray:
+    looking_at(what)
     start = file.read(8)
     if start[:6] != MAGIC or len(start) < 8:
-        raise ValueError(f"{what} is no numpy array. The file is truncated or damaged; copy it again.")
+        raise Refusal(f"{what} is no numpy array. The file is truncated or damaged; copy it again.")
     length_bytes = file.read(2 if start[6] == 1 else 4)
     header = file.read(min(int.from_bytes(length_bytes, "little"), 1 << 16))
     try:
         shape, fortran, dtype = _header(start[6:8] + length_bytes + header)
     except Exception as error:  # numpy's parser of headers raises what Python's own tokenizer does
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{what} has a damaged header ({reason}). Copy the file again.") from error
+        raise Refusal(f"{what} has a damaged header ({reason}). Copy the file again.") from error
+    if min(shape, default=0) < 0 or not dtype.itemsize:
+        raise Refusal(f"{what} has a damaged header (shape {list(shape)} of {dtype}). Copy the file again.")
     if dtype.hasobject:
-        raise ValueError(
+        raise Refusal(
             f"{what} is an array of Python objects, which could run a program when it is read. Save it as numbers."
         )
     expected = math.prod(shape) * dtype.itemsize
     if expected > MAX_BYTES:
-        raise ValueError(f"{what} has shape {list(shape)}, {expected / 2**30:.0f} GiB; no fit is that large.")
+        raise Refusal(f"{what} has shape {list(shape)}, {expected / 2**30:.0f} GiB; no fit is that large.")
     if size - len(start) - len(length_bytes) - len(header) < expected:
-        raise ValueError(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
+        raise Refusal(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
     data = file.read(expected)
     if len(data) < expected:
-        raise ValueError(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
+        raise Refusal(f"{what} is truncated: its shape is {list(shape)} and the file ends too early. Copy it again.")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -106,26 +110,26 @@ def read_torch(path: Path) -> Any:
     """
     require_reach(path)
     if not hasattr(torch.serialization, "safe_globals"):
-        raise ValueError(f"{path.name} can only be read safely with torch 2.6 or newer, this is {torch.__version__}.")
+        raise Refusal(f"{path.name} can only be read safely with torch 2.6 or newer, this is {torch.__version__}.")
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
             tree = _as_arrays(torch.load(path, map_location="cpu", weights_only=True), {})
         require_unfolded(tree, path.stat().st_size)
         return tree
     except TooMany as error:
-        raise ValueError(f"{path.name} holds {error}. No fit is like that; it is made to do harm.") from None
+        raise Refusal(f"{path.name} holds {error}. No fit is like that; it is made to do harm.") from None
     except RecursionError:
-        raise ValueError(f"{path.name} is nested without end, which no fit is. It is damaged.") from None
+        raise Refusal(f"{path.name} is nested without end, which no fit is. It is damaged.") from None
     except ValueError:
         raise
     except Exception as error:  # torch raises its own, pickle's and the zip reader's
         reason = next((line for line in str(error).splitlines() if "GLOBAL" in line or "global" in line), "")
         if reason:
-            raise ValueError(
+            raise Refusal(
                 f"{path.name} holds more than numbers ({reason.strip()[:160]}), which could run a program. Save its "
                 f"tensors alone."
             ) from None
-        raise ValueError(
+        raise Refusal(
             f"{path.name} is a truncated or damaged torch file ({type(error).__name__}). Copy it again from its source."
         ) from error
 
@@ -158,6 +162,6 @@ def _as_arrays(value: Any, seen: dict[int, Any]) -> Any:
     elif isinstance(value, list | tuple):
         made = [_as_arrays(inner, seen) for inner in value]
     elif isinstance(value, np.ndarray) and value.dtype.hasobject:
-        raise ValueError("The torch file holds an array of Python objects, which no tracker writes.")
+        raise Refusal("The torch file holds an array of Python objects, which no tracker writes.")
     seen[key] = made
     return made

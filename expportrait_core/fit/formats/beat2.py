@@ -10,8 +10,9 @@ import logging
 from ...types import NUM_JOINTS, SMPLXFit
 from . import cameras
 from .arrays import read_npz
-from .build import Options, build, exactly, given_camera, ten_expressions
+from .build import Options, build, given_camera, ten_expressions
 from .source import Source
+from .values import exactly, frame_rate, shape_values
 
 NAME = "BEAT2 / EMAGE"
 LOOKS_LIKE = "an .npz with betas, poses, expressions and trans"
@@ -33,12 +34,12 @@ def read(source: Source, options: Options) -> SMPLXFit:
     frames = len(expression)
     full_pose = exactly(arrays["poses"], f"{name}: poses", frames, NUM_JOINTS * 3)
     translation = exactly(arrays["trans"], f"{name}: trans", frames, 3)
-    betas = arrays["betas"][0] if arrays["betas"].ndim == 2 else arrays["betas"]
+    betas = shape_values(arrays["betas"], f"{name}: betas")
     camera = given_camera(options, frames)
     if camera is None and frames:
         log.warning("%s has no camera; one in front of the first frame's face is assumed. Give `camera`.", name)
         camera = cameras.frontal(frames, translation[0] + [0, cameras.FACE_HEIGHT, 0], options.image_size or SIZE)
-    fps = options.fps or float(arrays.get("mocap_frame_rate", FPS))
+    fps = options.fps or frame_rate(arrays.get("mocap_frame_rate", FPS), f"{name}: mocap_frame_rate")
     space = "smplx100" if expression.shape[1] > 10 else ten_expressions(options, name)
-    betas, full_pose = exactly(betas, f"{name}: betas", None), full_pose.reshape(frames, NUM_JOINTS, 3)
+    full_pose = full_pose.reshape(frames, NUM_JOINTS, 3)
     return build(betas, expression, space, full_pose, translation, camera, "smplx", fps)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, Camera, SMPLXFit
+from ..refusal import Unnamed, checks_of_types
 
 log = logging.getLogger(__name__)
 
@@ -57,23 +58,24 @@ def build(
 ) -> SMPLXFit:
     """The fit; its own class checks shapes, NaN and zero frames."""
     if len(expression) == 0:
-        raise ValueError("The fit has no frames. Track the clip again, or choose another file.")
+        raise Unnamed("The fit has no frames. Track the clip again, or choose another file.")
     betas = np.asarray(betas, np.float64)
     if betas.ndim == 2:
         betas = betas.mean(0) if len(betas) else betas.reshape(-1)
-    return SMPLXFit(
-        betas=_floats(betas),
-        expression=_floats(expression),
-        poses=_floats(full_pose),
-        translation=_floats(translation),
-        camera=camera,
-        expression_space=space,
-        model_id=model_id,
-        fps=float(fps),
-        valid=None if valid is None else torch.from_numpy(np.asarray(valid, bool)),
-        frame_ids=None if frame_ids is None else torch.as_tensor(list(frame_ids), dtype=torch.int64),
-        eyelids=None if eyelids is None else _floats(eyelids),
-    )
+    with checks_of_types():
+        return SMPLXFit(
+            betas=_floats(betas),
+            expression=_floats(expression),
+            poses=_floats(full_pose),
+            translation=_floats(translation),
+            camera=camera,
+            expression_space=space,
+            model_id=model_id,
+            fps=float(fps),
+            valid=None if valid is None else torch.from_numpy(np.asarray(valid, bool)),
+            frame_ids=None if frame_ids is None else torch.as_tensor(list(frame_ids), dtype=torch.int64),
+            eyelids=None if eyelids is None else _floats(eyelids),
+        )
 
 
 def neutral_expression(name: str, num_frames: int) -> np.ndarray:
@@ -107,21 +109,10 @@ def given_camera(options: Options, num_frames: int) -> Camera | None:
     if camera is None or len(camera) == num_frames:
         return camera
     if len(camera) != 1:
-        raise ValueError(f"The given camera has {len(camera)} frames, the fit {num_frames}. Give one, or as many.")
+        raise Unnamed(f"The given camera has {len(camera)} frames, the fit {num_frames}. Give one, or as many.")
     return camera.repeat(num_frames)
 
 
-def exactly(value: np.ndarray, what: str, *shape: int | None) -> np.ndarray:
-    """The array, after checking its shape; None stands for any size."""
-    if value.ndim != len(shape) or any(s is not None and s != n for s, n in zip(shape, value.shape, strict=False)):
-        expected = ", ".join("any" if s is None else str(s) for s in shape)
-        raise ValueError(
-            f"{what} has shape {list(value.shape)}, expected [{expected}]. The file is damaged or mixed from two clips."
-        )
-    if not np.isfinite(value).all():
-        raise ValueError(f"{what} holds NaN or infinite values. Track the clip again.")
-    return value.astype(np.float64)
-
-
 def _floats(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from ...types import Camera
+from ..refusal import Unnamed, checks_of_types
+from .values import MAX_SIDE
 
 FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL looks along -z with y up
 FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])  # PyTorch3D looks along +z with x left and y up
@@ -42,11 +44,22 @@ def extrinsics(
 def opencv(k: np.ndarray, world_to_camera: np.ndarray, image_size: tuple[int, int]) -> Camera:
     """A camera that is OpenCV's already. K [F, 3, 3], w2c [F, 4, 4], image size (height, width)."""
     if not (np.isfinite(k).all() and np.isfinite(world_to_camera).all()):
-        raise ValueError("The camera holds NaN or infinite values. Track the clip again.")
-    if len(k) and (np.minimum(k[:, 0, 0], k[:, 1, 1]) <= 0).any():
-        raise ValueError("The camera has a focal length of zero or less. Track the clip again.")
+        raise Unnamed("The camera holds NaN or infinite values. Track the clip again.")
+    focal = np.minimum(k[:, 0, 0], k[:, 1, 1])
+    if (focal <= 0).any():
+        row = int((focal <= 0).argmax())
+        raise Unnamed(
+            f"The camera has a focal length of zero or less: {focal[row]:g} pixels in frame {row + 1} of {len(k)}, "
+            f"expected more. Track the clip again."
+        )
+    if not all(1 <= side <= MAX_SIDE for side in image_size):
+        raise Unnamed(
+            f"The pictures would be {image_size[1]:g}×{image_size[0]:g} pixels (width×height), expected 1 to "
+            f"{MAX_SIDE:,} each. The file is damaged; track the clip again."
+        )
     height, width = (int(side) for side in image_size)
-    return Camera(_floats(k), _floats(world_to_camera), (height, width))
+    with checks_of_types():
+        return Camera(_floats(k), _floats(world_to_camera), (height, width))
 
 
 def opengl(k: np.ndarray, world_to_camera: np.ndarray, image_size: tuple[int, int]) -> Camera:
@@ -76,7 +89,11 @@ def orthographic(
     """From (s, tx, ty) of weak-perspective trackers: a camera so far away that depth does not matter."""
     frames = len(scale)
     if (scale <= 0).any():
-        raise ValueError("The orthographic camera has a scale of zero or less. Track the clip again.")
+        row = int((scale <= 0).argmax())
+        raise Unnamed(
+            f"The orthographic camera has a scale of zero or less: {scale[row]:g} in frame {row + 1} of {frames}, "
+            f"expected more. Track the clip again."
+        )
     focal = scale * side / 2 * FAR
     moved = np.concatenate([shift, np.zeros((frames, 1))], 1)
     view = np.diag([1.0, -1.0, -1.0]) if y_up else np.eye(3)
@@ -118,4 +135,5 @@ def frontal(
 
 
 def _floats(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    with np.errstate(over="ignore"):  # becomes infinite, and is refused as that
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -17,6 +17,7 @@ from .build import Options, build, given_camera, ten_expressions
 from .frames import Frame, numbered, read_all, stack
 from .rotations import from_matrix
 from .source import Source
+from .values import numbers, value_of
 
 NAME = "DELTA"
 LOOKS_LIKE = "a folder of person_f000000_param.pkl"
@@ -44,7 +45,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     cam = stack(contents, frames, "cam", 3)
     side = max(options.image_size) if options.image_size else SIDE
     camera = given_camera(options, count) or cameras.orthographic(cam[:, 0], cam[:, 1:], side, y_up=False)
-    betas, values = np.asarray(contents[0].get("shape", ())).size, np.asarray(contents[0].get("exp", ())).size
+    name = frames[0].path.name
+    betas, values = (numbers(value_of(contents[0], key, name), f"{name}: {key}").size for key in ("shape", "exp"))
     space = ten_expressions(options, source.path.name) if values == 10 else f"smplx{values}"
     return build(
         stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), space, full_pose,

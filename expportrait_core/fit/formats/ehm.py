@@ -14,10 +14,12 @@ import numpy as np
 
 from ...body.unpickle import read_pickle
 from ...types import Camera, SMPLXFit
+from ..refusal import Refusal, of_file
 from . import cameras
 from .build import Options, build, given_camera, poses, sides
-from .frames import Frame, eyelids_of, in_order, numbers, stack, value_of
+from .frames import Frame, eyelids_of, in_order, stack
 from .source import Source
+from .values import numbers, shape_values, value_of
 
 NAME = "EHM-Tracker / GUAVA"
 LOOKS_LIKE = "optim_tracking_ehm.pkl beside id_share_params.pkl"
@@ -37,14 +39,15 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source, options: Options) -> SMPLXFit:
     path = source.path / FILE if source.kind == "folder" else source.path
-    content = read_pickle(path) if source.kind == "folder" else source.content
+    content = of_file(read_pickle, path) if source.kind == "folder" else source.content
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path.name} has no frames. Track the clip again.")
+        raise Refusal(f"{path.name} has no frames. Track the clip again.")
     shared = path.with_name(SHARED)
     if not shared.is_file():
-        raise ValueError(f"{path.name} has no {SHARED} beside it, which holds the person's shape. Copy both files.")
-    frames = in_order(path.parent, [(_number(key, path.name), key) for key in content])
-    contents = [content[frame.path.name] for frame in frames]
+        raise Refusal(f"{path.name} has no {SHARED} beside it, which holds the person's shape. Copy both files.")
+    keys = {f"{key} of {path.name}": key for key in content}  # what sentences call the frames
+    frames = in_order(path.parent, [(_number(key, path.name), called) for called, key in keys.items()])
+    contents = [content[keys[frame.path.name]] for frame in frames]
     count = len(frames)
     eyes = stack(contents, frames, "flame_coeffs.eye_pose_params", 2, 3)
     full_pose = poses(
@@ -55,9 +58,10 @@ def read(source: Source, options: Options) -> SMPLXFit:
         left_hand=stack(contents, frames, "smplx_coeffs.left_hand_pose", 45),
         right_hand=stack(contents, frames, "smplx_coeffs.right_hand_pose", 45),
     )  # fmt: skip
-    identity = read_pickle(shared)
-    betas = numbers(value_of(identity, "smplx_shape", SHARED), "smplx_shape").ravel()
-    values = numbers(value_of(contents[0], "flame_coeffs.expression_params", path.name), "expression_params").size
+    betas = shape_values(value_of(of_file(read_pickle, shared), "smplx_shape", SHARED), f"{SHARED}: smplx_shape")
+    key = "flame_coeffs.expression_params"
+    name = frames[0].path.name
+    values = numbers(value_of(contents[0], key, name), f"{name}: {key}").size
     log.warning("%s: the head's and hands' scales and FLAME's own head shape have no place in a fit and are left out; "
                 "personalisation finds the head again.", path.name)  # fmt: skip
     return build(
@@ -71,14 +75,15 @@ def read(source: Source, options: Options) -> SMPLXFit:
 def _number(key: object, name: str) -> int:
     match = re.fullmatch(r"(?:\D*)(\d+)", str(key))
     if not match:
-        raise ValueError(f"{name} has a frame called '{key}', expected names like frame_000000.")
+        raise Refusal(f"{name} has a frame called '{key}', expected names like frame_000000.")
     return int(match[1])
 
 
 def _camera(frames: list[Frame], contents: list[dict], options: Options, name: str) -> Camera:
     view = stack(contents, frames, "smplx_coeffs.camera_RT_params", 3, 4)
     crop = cameras.pytorch3d(view[:, :, :3], view[:, :, 3], np.full(len(frames), FOCAL), (CROP, CROP))
-    if not all("M_c2o-hd" in content.get("body_crop", {}) for content in contents):
+    crops = [content.get("body_crop") for content in contents]
+    if not all(isinstance(inner, dict) and "M_c2o-hd" in inner for inner in crops):
         log.warning("%s lacks body_crop: the camera is that of the tracker's crop.", name)
         return crop
     to_full = stack(contents, frames, "body_crop.M_c2o-hd", 3, 3)

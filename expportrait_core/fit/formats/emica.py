@@ -3,12 +3,16 @@
 EMICA writes `shape`, `exp` (100), `jawpose`, `globalpose` and `cam`; EMOCA and DECA write `exp` (50) and `pose` (head
 and jaw). Rotations are axis-angle; the camera is orthographic on a crop of 224 pixels whose place in the source is not
 written.
+
+inferno calls the folder of a face in a clip `{frame}_{face:03}`, and in its demo on pictures `{picture}{face:02}`, with
+nothing between the picture's name and the number of the face (`ImageTestDataset.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,12 +20,15 @@ from ...types import Camera, SMPLXFit
 from . import cameras
 from .arrays import read_npy
 from .build import Options, build, given_camera, poses
-from .frames import Frame, choose_person, in_order, read_all, stack
+from .frames import Frame, choose_person, in_order, picture_numbers, read_all, stack
 from .source import Source, open_folder
 
 NAME = "EMICA / EMOCA"
 LOOKS_LIKE = "folders like 00000_000/ with shape.npy, exp.npy, cam.npy"
-FOLDER = re.compile(r"\D*?(\d+)(?:_(\d+))?")
+OF_CLIP = re.compile(r"\D*?(\d+)_(\d{3,})")  # of the demo on clips: frame and face
+OF_PICTURE = re.compile(r"(.*)(\d\d)")  # of the demo on pictures: the picture's name and the face
+PLAIN = re.compile(r"\D*(\d+)")  # a frame alone
+MOST_FACES = 20  # that the demo on pictures looks for in one
 KEYS = ("shape", "exp", "cam", "jawpose", "globalpose", "pose")
 SIDE = 224
 FPS = 25.0
@@ -34,7 +41,7 @@ def recognise(source: Source) -> bool:
         return False
     if _is_frame(source):
         return True
-    first = next((name for name in source.folders if FOLDER.fullmatch(name)), None)
+    first = next((name for name in source.folders if re.search(r"\d", name)), None)
     return first is not None and _is_frame(open_folder(source.path / first))
 
 
@@ -47,7 +54,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         head, jaw = pose[:, :3], pose[:, 3:]
     else:
         head, jaw = stack(contents, frames, "globalpose", 3), stack(contents, frames, "jawpose", 3)
-    values = contents[0]["exp"].size if "exp" in contents[0] else 100
+    values = contents[0]["exp"].size if "exp" in contents[0] else 100  # where it is not, `stack` says so
     return build(
         stack(contents, frames, "shape", contents[0]["shape"].size if "shape" in contents[0] else 300),
         stack(contents, frames, "exp", values), f"flame{values}", poses(count, global_orient=head, jaw=jaw),
@@ -62,10 +69,35 @@ def _is_frame(source: Source) -> bool:
 
 
 def _frames(source: Source, options: Options) -> list[Frame]:
-    """Folders `{frame}_{face}` of one face."""
-    found = [(int(m[1]), int(m[2] or 0), m[0]) for m in map(FOLDER.fullmatch, source.folders) if m]
+    """The folders of one face."""
+    found = _named(source.folders)
     person = choose_person([(frame, who) for frame, who, _ in found], options.person, source.path.name)
     return in_order(source.path, [(frame, name) for frame, who, name in found if who == person])
+
+
+def _named(folders: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(frame, face, name of the folder), by the way of naming that fits all of them."""
+    names = [name for name in folders if re.search(r"\d", name)]
+    clip = [OF_CLIP.fullmatch(name) for name in names]
+    if all(clip):
+        return [(int(match[1]), int(match[2]), match[0]) for match in clip]
+    pictures = [OF_PICTURE.fullmatch(name) for name in names]
+    if all(pictures) and _counts_faces(pictures):
+        called = sorted({match[1] for match in pictures})
+        number = dict(zip(called, picture_numbers(called), strict=True))
+        return [(number[match[1]], int(match[2]), match[0]) for match in pictures]
+    plain = [PLAIN.fullmatch(name) for name in names]
+    if all(plain):
+        return [(int(match[1]), 0, match[0]) for match in plain]
+    return [(number, 0, name) for number, name in zip(picture_numbers(names), names, strict=True)]
+
+
+def _counts_faces(pictures: Sequence[re.Match[str]]) -> bool:
+    """Whether the last two digits number the faces of each picture from 0, and are not those of a frame's number."""
+    faces: dict[str, list[int]] = {}
+    for match in pictures:
+        faces.setdefault(match[1], []).append(int(match[2]))
+    return all(sorted(found) == list(range(len(found))) and len(found) <= MOST_FACES for found in faces.values())
 
 
 def _read_frame(folder) -> dict[str, np.ndarray]:

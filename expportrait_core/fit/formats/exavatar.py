@@ -1,5 +1,8 @@
 """ExAvatar (d452687): `smplx_optimized/smplx_params/{frame}.json`, one shape, `cam_params/{frame}.json` beside it.
 
+Its own animation reads `smplx_params_smoothed`, of the same values smoothed over time, and motions are passed on with
+that folder alone. It is read where it is given, or where there is no other.
+
 Expressions are FLAME's 50, in FLAME's basis. The static offsets of face and joints belong to its own mesh and are
 left out; the camera is OpenCV's.
 """
@@ -12,14 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from ...types import Camera, SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, poses, sides
-from .frames import Frame, numbered, numbers, read_all, stack
+from .frames import Frame, numbered, read_all, stack
 from .source import Source, open_folder, read_json
+from .values import shape_values
 
 NAME = "ExAvatar"
 LOOKS_LIKE = "a folder smplx_optimized/ with smplx_params/0.json and shape_param.json"
 KEYS = ("root_pose", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "lhand_pose", "rhand_pose", "expr", "trans")
+PLAIN, SMOOTHED = "smplx_params", "smplx_params_smoothed"
 FPS = 30.0
 
 log = logging.getLogger(__name__)
@@ -36,8 +42,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     count, optimised = len(frames), folder.path.parent
     shape = optimised / "shape_param.json"
     if not shape.is_file():
-        raise ValueError(f"{optimised.name} lacks shape_param.json, the person's shape. Give ExAvatar's whole output.")
-    betas = numbers(read_json(shape), shape.name).ravel()
+        raise Refusal(f"{optimised.name} lacks shape_param.json, the person's shape. Give ExAvatar's whole output.")
+    betas = shape_values(read_json(shape), shape.name)
     if (optimised / "face_offset.json").is_file():
         log.warning("%s has a face_offset of ExAvatar's own mesh, which is left out: personalisation finds the shape "
                     "of the face again.", source.path.name)  # fmt: skip
@@ -58,10 +64,10 @@ def read(source: Source, options: Options) -> SMPLXFit:
 def _folder(source: Source) -> Source | None:
     """The folder of the frames, from itself, the optimised folder or the subject's."""
     outer = source.inside("smplx_optimized") or source
-    folder = outer.inside("smplx_params")
-    if folder is None or "shape_param.json" not in open_folder(folder.path.parent).files:
-        return None
-    return folder
+    folder = outer.inside(PLAIN)
+    if folder is not None and "shape_param.json" in open_folder(folder.path.parent).files:
+        return folder
+    return outer.inside(SMOOTHED)  # a name that only this tracker uses
 
 
 def _camera(subject: Path, frames: list[Frame], options: Options, name: str) -> Camera:
@@ -69,7 +75,7 @@ def _camera(subject: Path, frames: list[Frame], options: Options, name: str) -> 
     of_camera = [Frame(frame.number, folder / frame.path.name) for frame in frames]
     missing = next((frame.path.name for frame in of_camera if not frame.path.is_file()), None)
     if missing:
-        raise ValueError(
+        raise Refusal(
             f"{subject.name} lacks cam_params/{missing}. Give the subject's folder, which holds smplx_optimized and "
             f"cam_params (cameras of COLMAP in sparse/ are not read), or a `camera`."
         )

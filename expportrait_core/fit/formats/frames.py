@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..refusal import Refusal, of_file
+from .values import HUGE, LAST_NUMBER, kind_of, numbers, require_finite, value_of
+
 log = logging.getLogger(__name__)
 
 
@@ -36,10 +39,15 @@ def in_order(folder: Path, found: Iterable[tuple[int, str]]) -> list[Frame]:
     """Frames by number. Gaps keep the frames that exist, and are logged."""
     frames = sorted((Frame(number, folder / name) for number, name in found), key=lambda frame: frame.number)
     if not frames:
-        raise ValueError(f"{folder.name} has no frames. Track the clip again, or choose another folder.")
+        raise Refusal(f"{folder.name} has no frames. Track the clip again, or choose another folder.")
+    if frames[-1].number > LAST_NUMBER:
+        raise Refusal(
+            f"{frames[-1].path.name} is called frame {frames[-1].number}, which no clip has. Rename it, or remove it "
+            f"from {folder.name}."
+        )
     for before, after in zip(frames, frames[1:]):
         if before.number == after.number:
-            raise ValueError(
+            raise Refusal(
                 f"{before.path.name} and {after.path.name} are both frame {after.number}: {folder.name} is mixed from "
                 f"two clips. Give each its own folder."
             )
@@ -56,16 +64,18 @@ def warn_gaps(name: str, numbers: Sequence[int]) -> None:
 
 def read_all(frames: Sequence[Frame], read: Callable[[Path], Any]) -> list[Any]:
     """The content of every frame, each a dictionary."""
-    contents = [read(frame.path) for frame in frames]
+    contents = [of_file(read, frame.path) for frame in frames]
     for frame, content in zip(frames, contents, strict=True):
         if not isinstance(content, dict):
-            raise ValueError(f"{frame.path.name} holds a {type(content).__name__}, expected one frame's named values.")
+            raise Refusal(f"{frame.path.name} holds {kind_of(content)}, expected one frame's named values.")
     return contents
 
 
 def choose_person(people: Sequence[tuple[int, int]], person: int | None, name: str) -> int:
     """The person to read out of (frame, person) pairs: the given one, or the one in most frames."""
     counts = Counter(who for _, who in people)
+    if not counts:
+        raise Refusal(f"{name} has no frames. Track the clip again, or choose another folder.")
     if person is None:
         # of two in equally many frames the first, so that the choice does not depend on the order of files
         person = min(counts, key=lambda who: (-counts[who], who))
@@ -74,7 +84,7 @@ def choose_person(people: Sequence[tuple[int, int]], person: int | None, name: s
             log.warning("%s has several people (frames: %s). Person %d is read; choose with `person`.",
                         name, found, person)  # fmt: skip
     if person not in counts:
-        raise ValueError(f"{name} has no person {person}. It has {', '.join(map(str, sorted(counts)))}.")
+        raise Refusal(f"{name} has no person {person}. It has {', '.join(map(str, sorted(counts)))}.")
     return person
 
 
@@ -84,17 +94,21 @@ def stack(
     key: str,  # "flame.exp" is a value within a value
     *shape: int,  # of one frame; extra axes of length 1 are dropped
 ) -> np.ndarray:
-    """[F, *shape] of one value of every frame, in double precision."""
+    """[F, *shape] of one value of every frame, in double precision and finite."""
     rows = np.empty((len(contents), *shape))
     size = rows[0].size
     for row, content, frame in zip(rows, contents, frames, strict=True):
         value = numbers(value_of(content, key, frame.path.name), f"{frame.path.name}: {key}")
         if value.size != size:
-            raise ValueError(
+            raise Refusal(
                 f"{frame.path.name}: {key} has shape {list(value.shape)}, expected {list(shape)}. The file is damaged, "
                 f"or the folder is mixed from two trackers."
             )
         row[...] = value.reshape(shape)
+    wrong = ~(np.abs(rows.reshape(len(rows), size)) < HUGE).all(axis=1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        require_finite(rows[row], f"{frames[row].path.name}: {key}")
     return rows
 
 
@@ -111,23 +125,8 @@ def eyelids_of(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> np
     return stack(contents, frames, key, 2)
 
 
-def value_of(content: Any, key: str, name: str) -> Any:
-    for part in key.split("."):
-        if not isinstance(content, dict) or part not in content:
-            found = ", ".join(map(str, list(content)[:12])) if isinstance(content, dict) else type(content).__name__
-            raise ValueError(
-                f"{name} lacks {key} and holds {found}. The file is damaged, or the folder is mixed from two trackers."
-            )
-        content = content[part]
-    return content
-
-
-def numbers(value: Any, what: str) -> np.ndarray:
-    """Any numeric value as an array of doubles."""
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind in "biuf":
-            return array.astype(np.float64)
-    except (ValueError, TypeError):
-        pass
-    raise ValueError(f"{what} holds something else than numbers. The file is damaged.")
+def picture_numbers(names: Sequence[str]) -> list[int]:
+    """Frame numbers out of the names of pictures: the last digits in each, or their order where those do not differ."""
+    found = [re.search(r"(\d+)(?!.*\d)", name) for name in names]
+    numbers_ = [int(match[1]) for match in found if match]
+    return numbers_ if len(set(numbers_)) == len(names) else list(range(len(names)))

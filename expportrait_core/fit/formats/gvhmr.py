@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ...types import SMPLXFit
 from . import cameras
-from .build import Options, build, exactly, given_camera, neutral_expression, poses
-from .frames import numbers, value_of
+from .build import Options, build, given_camera, neutral_expression, poses
 from .source import Source, open_source
+from .values import exactly, value_of
 
 NAME = "GVHMR"
 LOOKS_LIKE = "hmr4d_results.pt"
@@ -26,7 +26,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
     name, content = source.path.name, source.content
 
     def value(key: str, *shape: int | None):
-        return exactly(numbers(value_of(content, key, name), f"{name}: {key}"), f"{name}: {key}", *shape)
+        return exactly(value_of(content, key, name), f"{name}: {key}", *shape)
 
     body = value("smpl_params_incam.body_pose", None, 63)
     count = len(body)

@@ -10,10 +10,12 @@ import re
 import numpy as np
 
 from ...types import Camera, SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, neutral_expression, poses
 from .frames import Frame, numbered, read_all, stack
 from .source import Source, read_json
+from .values import picture_size, whole_number
 
 NAME = "LHM"
 LOOKS_LIKE = "a folder smplx_params/ of 00001.json with focal and pad_ratio"
@@ -33,7 +35,7 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source, options: Options) -> SMPLXFit:
     if source.kind == "json":
-        number = int("".join(re.findall(r"\d", source.path.stem)) or 1)
+        number = whole_number("".join(re.findall(r"\d", source.path.stem)) or 1, source.path.name)
         frames, contents = [Frame(number, source.path)], [source.content]
     else:
         folder = _folder(source)
@@ -63,7 +65,15 @@ def _folder(source: Source) -> Source | None:
 
 def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
     padded = stack(contents, frames, "img_size_wh", 2)
+    for content, frame in zip(contents, frames, strict=True):
+        picture_size(content["img_size_wh"], f"{frame.path.name}: img_size_wh")
     ratio = stack(contents, frames, "pad_ratio", 1)
+    if (ratio < 0).any():
+        row = int((ratio < 0).argmax())
+        raise Refusal(
+            f"{frames[row].path.name}: pad_ratio is {ratio[row, 0]:g}, expected 0 or more, by which LHM padded the "
+            f"picture. The file is damaged."
+        )
     picture = np.round(padded / (1 + ratio))
     centre = stack(contents, frames, "princpt", 2) - (padded - picture) // 2
     k = cameras.intrinsics(stack(contents, frames, "focal", 2), centre)

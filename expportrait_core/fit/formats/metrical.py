@@ -10,10 +10,11 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses
-from .frames import Frame, eyelids_of, stack, value_of
+from .frames import Frame, eyelids_of, stack
 from .pixel3dmm import first_frame, read_frames
 from .rotations import from_6d
 from .source import Source
+from .values import numbers, picture_size, shape_values, value_of
 
 NAME = "metrical-tracker"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with an opencv block"
@@ -30,10 +31,11 @@ def read(source: Source, options: Options) -> SMPLXFit:
     count = len(frames)
     eyes = from_6d(stack(contents, frames, "flame.eyes", 2, 6))
     jaw = from_6d(stack(contents, frames, "flame.jaw", 6))
-    shape = np.asarray(value_of(contents[0], "flame.shape", frames[0].path.name))
-    values = np.asarray(value_of(contents[0], "flame.exp", frames[0].path.name)).size
+    name = frames[0].path.name
+    shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")
+    values = numbers(value_of(contents[0], "flame.exp", name), f"{name}: flame.exp").size
     return build(
-        shape.reshape(-1, shape.shape[-1])[0], stack(contents, frames, "flame.exp", values), f"flame{values}",
+        shape, stack(contents, frames, "flame.exp", values), f"flame{values}",
         poses(count, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1]), np.zeros((count, 3)),
         given_camera(options, count) or _camera(frames, contents), "flame", options.fps or FPS,
         [frame.number for frame in frames],
@@ -42,6 +44,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
 
 
 def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
-    height, width = stack(contents[:1], frames[:1], "img_size", 2)[0]
+    name = frames[0].path.name
+    size = picture_size(value_of(contents[0], "img_size", name), f"{name}: img_size")
     w2c = cameras.extrinsics(stack(contents, frames, "opencv.R", 3, 3), stack(contents, frames, "opencv.t", 3))
-    return cameras.opencv(stack(contents, frames, "opencv.K", 3, 3), w2c, (int(height), int(width)))
+    return cameras.opencv(stack(contents, frames, "opencv.K", 3, 3), w2c, size)

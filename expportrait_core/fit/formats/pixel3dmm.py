@@ -10,12 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...types import Camera, SMPLXFit
+from ..refusal import Refusal, of_file
 from . import cameras
 from .arrays import read_torch
 from .build import Options, build, given_camera, poses
-from .frames import Frame, eyelids_of, numbered, read_all, stack, value_of
+from .frames import Frame, eyelids_of, numbered, read_all, stack
 from .rotations import from_6d
 from .source import Source
+from .values import picture_size, shape_values, value_of, whole_number
 
 NAME = "Pixel3DMM"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with R_rotation_matrix"
@@ -35,7 +37,7 @@ def first_frame(source: Source) -> dict | None:
         folder = frames_folder(source)
         if folder is None:
             return None
-        content = read_torch(folder.path / next(name for name in folder.files if name.endswith(".frame")))
+        content = of_file(read_torch, folder.path / next(name for name in folder.files if name.endswith(".frame")))
     return content if isinstance(content, dict) and isinstance(content.get("flame"), dict) else None
 
 
@@ -46,7 +48,8 @@ def frames_folder(source: Source) -> Source | None:
 
 def read_frames(source: Source) -> tuple[list[Frame], list[dict]]:
     if source.kind == "torch":
-        return [Frame(int(source.content.get("frame_id", 0)), source.path)], [source.content]
+        number = whole_number(source.content.get("frame_id", 0), f"{source.path.name}: frame_id")
+        return [Frame(number, source.path)], [source.content]
     folder = frames_folder(source)
     frames = numbered(folder.path, folder.files, r"(\d+)\.frame")
     return frames, read_all(frames, read_torch)
@@ -58,9 +61,10 @@ def read(source: Source, options: Options) -> SMPLXFit:
     eyes = from_6d(stack(contents, frames, "flame.eyes", 2, 6))
     neck, jaw = (from_6d(stack(contents, frames, key, 6)) for key in ("flame.neck", "flame.jaw"))
     full_pose = poses(count, neck=neck, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1])
-    shape = np.asarray(value_of(contents[0], "flame.shape", frames[0].path.name))
+    name = frames[0].path.name
+    shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")
     return build(
-        shape.reshape(-1, shape.shape[-1])[0], stack(contents, frames, "flame.exp", 100), "flame100", full_pose,
+        shape, stack(contents, frames, "flame.exp", 100), "flame100", full_pose,
         np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents), "flame",
         options.fps or FPS, [frame.number for frame in frames],
         eyelids=eyelids_of(contents, frames, "flame.eyelids"),
@@ -68,12 +72,14 @@ def read(source: Source, options: Options) -> SMPLXFit:
 
 
 def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
-    named = value_of(contents[0], "camera", frames[0].path.name)
-    serial = next((key.removeprefix("R_base_") for key in sorted(named) if key.startswith("R_base_")), None)
+    name = frames[0].path.name
+    named = value_of(contents[0], "camera", name)
+    keys = sorted(map(str, named)) if isinstance(named, dict) else []
+    serial = next((key.removeprefix("R_base_") for key in keys if key.startswith("R_base_")), None)
     if serial is None:
-        raise ValueError(f"{frames[0].path.name} has no camera R_base_… in it. Track the clip again.")
-    height, width = stack(contents[:1], frames[:1], "img_size", 2)[0]
-    side = height
+        raise Refusal(f"{name} has no camera R_base_… in it. Track the clip again.")
+    size = picture_size(value_of(contents[0], "img_size", name), f"{name}: img_size")
+    side = size[0]
     focal = stack(contents, frames, "camera.fl", 1)[:, 0] * side
     # the tracker's pixels count from the centre of the first one (hence a half), its x is mirrored about size - 1
     point = stack(contents, frames, "camera.pp", 2) * (side / 2 + 0.5)
@@ -83,4 +89,4 @@ def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
     )
     rotation = stack(contents, frames, "flame.R_rotation_matrix", 3, 3)
     w2c = w2c @ cameras.extrinsics(rotation, stack(contents, frames, "flame.t", 3))
-    return cameras.opengl(cameras.intrinsics(focal, centre), w2c, (int(height), int(width)))
+    return cameras.opengl(cameras.intrinsics(focal, centre), w2c, size)

@@ -10,11 +10,13 @@ import re
 import numpy as np
 
 from ...types import Camera, SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .arrays import read_npz
 from .build import Options, build, given_camera, poses, sides, ten_expressions
-from .frames import Frame, choose_person, in_order, numbers, read_all, stack, value_of
+from .frames import Frame, choose_person, in_order, read_all, stack
 from .source import Source, open_folder, read_json
+from .values import box, value_of
 
 NAME = "SMPLer-X"
 LOOKS_LIKE = "a folder smplx/ of 00000_0.npz beside meta/"
@@ -29,7 +31,10 @@ def recognise(source: Source) -> bool:
     if source.kind == "npz":
         return source.has(*KEYS)
     folder = source.inside("smplx")
-    return folder is not None and any(FILE.fullmatch(name) for name in folder.files)
+    if folder is None:
+        return False
+    # a run that found nobody leaves both folders empty
+    return any(FILE.fullmatch(name) for name in folder.files) or ("meta" in source.folders and not folder.files)
 
 
 def read(source: Source, options: Options) -> SMPLXFit:
@@ -69,7 +74,7 @@ def _camera(source: Source, frames: list[Frame], options: Options) -> Camera:
     of_meta = [Frame(frame.number, folder / f"{frame.path.stem}.json") for frame in frames]
     missing = next((frame.path.name for frame in of_meta if frame.path.name not in have), None)
     if missing:
-        raise ValueError(
+        raise Refusal(
             f"{source.path.name} lacks meta/{missing}, which holds the camera of its frame. Give the whole output "
             f"folder of SMPLer-X, or a `camera`."
         )
@@ -83,5 +88,5 @@ def _camera(source: Source, frames: list[Frame], options: Options) -> Camera:
 def _far_corner(meta: dict, frame: Frame) -> np.ndarray:
     """Right and bottom of the person's box, the only hint of how large the picture is."""
     key = "bbox_mmdet" if "bbox_mmdet" in meta else "bbox"
-    box = numbers(value_of(meta, key, frame.path.name), f"{frame.path.name}: {key}").ravel()
-    return box[:2] + box[2:4]
+    left_top_size = box(value_of(meta, key, frame.path.name), f"{frame.path.name}: {key}")
+    return left_top_size[:2] + left_top_size[2:]

@@ -16,8 +16,9 @@ from ...body.unpickle import read_pickle
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses, sides, ten_expressions
-from .frames import Frame, choose_person, in_order, numbers, read_all, stack, value_of
+from .frames import Frame, choose_person, in_order, picture_numbers, read_all, stack
 from .source import Source, open_folder
+from .values import numbers, value_of
 
 NAME = "SMPLify-X"
 LOOKS_LIKE = "a folder results/ of folders with 000.pkl"
@@ -54,7 +55,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         ("left_hand", "left_hand_pose", HAND, "PCA values, which need the SMPL-X file"),
         ("right_hand", "right_hand_pose", HAND, "PCA values, which need the SMPL-X file"),
     ):
-        values = numbers(value_of(contents[0], key, frames[0].path.name), key).size
+        values = numbers(value_of(contents[0], key, frames[0].path.name), f"{frames[0].path.name}: {key}").size
         if values == size:
             parts[part] = stack(contents, frames, key, size)
         else:
@@ -76,10 +77,10 @@ def _people(source: Source, first: bool = False) -> list[tuple[int, int, str]]:
     """(frame, person, path in the results folder); pictures are numbered by their names, or else by their order."""
     results, found = _results(source), []
     pictures = results.folders
-    by_name = [re.search(r"(\d+)(?!.*\d)", picture) for picture in pictures]
-    named = [int(match[1]) for match in by_name if match]
-    order = named if len(set(named)) == len(pictures) else range(len(pictures))
-    for number, picture in zip(order, pictures, strict=True):
+    alone = [m for m in map(PERSON.fullmatch, source.files) if m]
+    if alone:  # the folder of one picture
+        return [(*picture_numbers([source.path.name]), int(m[1]), m[0]) for m in alone]
+    for number, picture in zip(picture_numbers(pictures), pictures, strict=True):
         inside = open_folder(results.path / picture).files
         found += [(number, int(m[1]), f"{picture}/{m[0]}") for m in map(PERSON.fullmatch, inside) if m]
         if first:

@@ -18,10 +18,13 @@ import numpy as np
 
 from ...body.unpickle import read_pickle
 from ...reach import require_reach
+from ..refusal import Refusal, of_file
 from .arrays import MAGIC, npz_keys, read_npz, read_torch
+from .values import kind_of
 
 MAX_JSON, MAX_CSV = 256 << 20, 512 << 20  # bytes; a file that is larger is no fit
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".mp4", ".avi", ".obj", ".ply")
+FIRST_LINE = 1 << 16  # bytes of a table's header
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".avi", ".obj", ".ply")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def open_source(path: Path) -> Source:
     if path.is_dir():
         return open_folder(path)
     if not path.is_file():
-        raise ValueError(f"There is no fit file {path}. Give the file or folder that a tracker or save_fit wrote.")
+        raise Refusal(f"There is no fit file {path}. Give the file or folder that a tracker or save_fit wrote.")
     kind = _kind(path)
     if kind == "npz":
         return Source(path, kind, npz_keys(path))
@@ -73,36 +76,44 @@ def open_folder(path: Path) -> Source:
 def read_content(path: Path, kind: str | None = None) -> Any:
     """Everything that a file holds, as arrays, dictionaries and lists."""
     readers = {"npz": read_npz, "torch": read_torch, "pickle": read_pickle, "json": read_json, "csv": read_csv}
-    return readers[kind or _kind(path)](path)
+    return of_file(readers[kind or _kind(path)], path)
 
 
 def read_json(path: Path) -> Any:
     require_reach(path)
     if path.stat().st_size > MAX_JSON:
-        raise ValueError(f"{path.name} is larger than {MAX_JSON >> 20} MiB, which no fit in JSON is.")
+        raise Refusal(f"{path.name} is larger than {MAX_JSON >> 20} MiB, which no fit in JSON is.")
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is truncated or no JSON ({error}). Copy it again from its source.") from error
+        raise Refusal(f"{path.name} is truncated or no JSON ({error}). Copy it again from its source.") from error
 
 
 def read_csv(path: Path) -> dict[str, list[str]]:
     """Columns of a table by name."""
     require_reach(path)
     if path.stat().st_size > MAX_CSV:
-        raise ValueError(f"{path.name} is larger than {MAX_CSV >> 20} MiB, which no recording is.")
+        raise Refusal(f"{path.name} is larger than {MAX_CSV >> 20} MiB, which no recording is.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [row for row in csv.reader(file) if row and any(cell.strip() for cell in row)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
+        raise Refusal(
             f"{path.name} is no kind of file that holds a fit: neither .npz, torch, pickle, JSON nor a table of text. "
             f"Give the file or folder that a tracker or save_fit wrote."
         ) from error
     if not rows:
-        raise ValueError(f"{path.name} is empty. Copy it again from its source.")
+        raise Refusal(f"{path.name} is empty. Copy it again from its source.")
     header = [name.strip() for name in rows[0]]
     return {name: [row[i].strip() if i < len(row) else "" for row in rows[1:]] for i, name in enumerate(header)}
+
+
+def header_of(path: Path) -> tuple[str, ...]:
+    """The names of a table's columns, from its first line; none where it is no table."""
+    require_reach(path)
+    with path.open("rb") as file:
+        line = file.readline(FIRST_LINE).decode("utf-8-sig", "replace")
+    return tuple(name.strip() for name in next(csv.reader([line.replace("\0", "")]), ()))
 
 
 def _kind(path: Path) -> str:
@@ -111,14 +122,14 @@ def _kind(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(16)
     if not start:
-        raise ValueError(f"{path.name} is empty. Copy it again from its source.")
+        raise Refusal(f"{path.name} is empty. Copy it again from its source.")
     if start[:2] == b"PK" or path.suffix.lower() == ".npz":
         return _zip_kind(path)
     if start[:6] == MAGIC:
-        raise ValueError(f"{path.name} cannot be read as a fit: it is a single array. Give the folder that it lies in.")
+        raise Refusal(f"{path.name} cannot be read as a fit: it is a single array. Give the folder that it lies in.")
     if start[0] == 0x80 or path.suffix.lower() in (".pkl", ".pickle"):
         if start[2:14] == b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19":
-            raise ValueError(f"{path.name} is in torch's old format from before version 1.6. Save it again with torch.")
+            raise Refusal(f"{path.name} is in torch's old format from before version 1.6. Save it again with torch.")
         return "pickle"
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return "json"
@@ -130,14 +141,14 @@ def _zip_kind(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise Refusal(
             f"{path.name} cannot be read as a fit ({error}): it is truncated or damaged. Copy it again from its source."
         ) from error
     if any(name.endswith("/data.pkl") for name in names):
         return "torch"
     if any(name.endswith(".npy") for name in names):
         return "npz"
-    raise ValueError(f"{path.name} is a zip archive of other files ({', '.join(names[:6])}). Unpack it first.")
+    raise Refusal(f"{path.name} is a zip archive of other files ({', '.join(names[:6])}). Unpack it first.")
 
 
 def _keys(content: Any) -> tuple[str, ...]:
@@ -145,4 +156,4 @@ def _keys(content: Any) -> tuple[str, ...]:
         return tuple(str(key) for key in content)
     if isinstance(content, np.ndarray):
         return (f"one array {list(content.shape)}",)
-    return (f"a {type(content).__name__}",)
+    return (kind_of(content),)

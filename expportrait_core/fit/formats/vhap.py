@@ -13,11 +13,13 @@ import re
 import numpy as np
 
 from ...types import Camera, SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .arrays import read_npz
-from .build import Options, build, exactly, given_camera, poses
-from .frames import Frame, in_order, numbered, numbers, read_all, stack, value_of, warn_gaps
+from .build import Options, build, given_camera, poses
+from .frames import Frame, in_order, numbered, read_all, stack, warn_gaps
 from .source import Source, open_folder, read_json
+from .values import exactly, numbers, picture_size, shape_values, shown, value_of, whole_number
 
 NAME = "VHAP"
 LOOKS_LIKE = "tracked_flame_params_30.npz, or a folder with flame_param/00000.npz and transforms.json"
@@ -46,7 +48,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
     count = len(expression)
     camera = given_camera(options, count) or _tracked_camera(arrays, count, name)
     return build(
-        exactly(arrays["shape"].reshape(-1), f"{name}: shape", None), expression, f"flame{expression.shape[1]}",
+        shape_values(arrays["shape"], f"{name}: shape"), expression, f"flame{expression.shape[1]}",
         _poses(*(exactly(arrays[key], f"{name}: {key}", count, size) for key, size in _SIZES.items())),
         exactly(arrays["translation"], f"{name}: translation", count, 3), camera, "flame", options.fps or FPS,
         _numbers_of(arrays, count, name),
@@ -61,13 +63,16 @@ def _poses(rotation: np.ndarray, neck: np.ndarray, jaw: np.ndarray, eyes: np.nda
 
 
 def _numbers_of(arrays: dict[str, np.ndarray], count: int, name: str) -> list[int]:
-    """Frame numbers, which the tracker takes from the names of the pictures."""
+    """Frame numbers: the last digits of the pictures' names, which the tracker writes ("00001", "frame_0001")."""
     names = [str(n) for n in arrays.get("timestep_id", np.zeros(0, str)).ravel()]
-    if len(names) != count or not all(n.isdigit() for n in names):
+    found = [re.fullmatch(r"(.*?)([0-9]{1,18})", n) for n in names]
+    if len(names) != count or not all(found) or len({match[1] for match in found}) > 1:
+        log.warning("%s does not number its frames, its pictures are called %s: they are counted from 0.",
+                    name, shown(names[:3]) if names else "nothing")  # fmt: skip
         return list(range(count))
-    numbers_ = [int(n) for n in names]
+    numbers_ = [int(match[2]) for match in found]
     if any(b <= a for a, b in zip(numbers_, numbers_[1:])):
-        raise ValueError(f"{name} has its frames out of order: {', '.join(names[:6])}, … Track the clip again.")
+        raise Refusal(f"{name} has its frames out of order: {', '.join(names[:6])}, … Track the clip again.")
     if numbers_:
         warn_gaps(name, numbers_)
     return numbers_
@@ -75,14 +80,19 @@ def _numbers_of(arrays: dict[str, np.ndarray], count: int, name: str) -> list[in
 
 def _tracked_camera(arrays: dict[str, np.ndarray], count: int, name: str) -> Camera:
     if "focal_length" not in arrays or "image_size" not in arrays:
-        raise ValueError(
+        raise Refusal(
             f"{name} holds no camera, because VHAP was given calibrated ones. Give the folder that "
             f"`export_as_nerf_dataset` wrote, or a `camera`."
         )
-    height, width = (int(side) for side in arrays["image_size"].ravel()[:2])
-    focal = arrays["focal_length"].astype(np.float64).reshape(-1) * max(height, width)
+    height, width = picture_size(arrays["image_size"], f"{name}: image_size")
+    focal = numbers(arrays["focal_length"], f"{name}: focal_length").ravel()
+    if len(focal) not in (1, count) or not (np.isfinite(focal) & (focal > 0)).all():
+        raise Refusal(
+            f"{name}: focal_length is {shown(focal)}, expected one number above 0, or one for each of the {count} "
+            f"frames. The file is damaged; track the clip again."
+        )
     centre = np.tile([width / 2, height / 2], (count, 1))
-    k = cameras.intrinsics(np.full(count, focal[0]) if len(focal) == 1 else focal[:count], centre)
+    k = cameras.intrinsics(np.broadcast_to(focal * max(height, width), count), centre)
     w2c = cameras.extrinsics(np.tile(np.eye(3), (count, 1, 1)), np.tile([0.0, 0, -1], (count, 1)))
     return cameras.opengl(k, w2c, (height, width))
 
@@ -102,8 +112,9 @@ def _read_export(source: Source, options: Options) -> SMPLXFit:
     contents = read_all(frames, lambda path: read_npz(path, KEYS))
     count = len(frames)
     parts = [stack(contents, frames, key, size) for key, size in _SIZES.items()]
-    values = numbers(value_of(contents[0], "expr", frames[0].path.name), "expr").size
-    shape = numbers(value_of(contents[0], "shape", frames[0].path.name), "shape").ravel()
+    name = frames[0].path.name
+    values = numbers(value_of(contents[0], "expr", name), f"{name}: expr").size
+    shape = shape_values(value_of(contents[0], "shape", name), f"{name}: shape")
     camera = given_camera(options, count) or _exported_camera(folder, frames)
     return build(
         shape, stack(contents, frames, "expr", values), f"flame{values}", _poses(*parts),
@@ -115,24 +126,27 @@ def _exported_camera(folder: Source, frames: list[Frame]) -> Camera:
     outer = open_folder(folder.path.parent)
     name = next((n for n in ("transforms.json", "transforms_train.json") if n in outer.files), None)
     if name is None:
-        raise ValueError(
-            f"{outer.path.name} lacks transforms.json, the cameras. Give VHAP's whole export, or a `camera`."
-        )
+        raise Refusal(f"{outer.path.name} lacks transforms.json, the cameras. Give VHAP's whole export, or a `camera`.")
     entries = value_of(read_json(outer.path / name), "frames", name)
-    views = sorted({int(entry.get("camera_index", 0)) for entry in entries})
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise Refusal(f"{name}: frames is {shown(entries)}, expected a list of cameras. It is damaged; export again.")
+    view_of = [whole_number(entry.get("camera_index", 0), f"{name}: camera_index") for entry in entries]
+    views = sorted(set(view_of))
     if len(views) > 1:
         log.warning("%s has %d cameras; camera %d is taken.", name, len(views), views[0])
-    by_frame = {int(value_of(e, "timestep_index", name)): e for e in entries
-                if int(e.get("camera_index", 0)) == views[0]}  # fmt: skip
+    by_frame = {
+        whole_number(value_of(entry, "timestep_index", name), f"{name}: timestep_index"): entry
+        for entry, view in zip(entries, view_of, strict=True) if view == views[0]
+    }  # fmt: skip
     missing = next((frame.number for frame in frames if frame.number not in by_frame), None)
     if missing is not None:
-        raise ValueError(f"{name} has no camera for frame {missing}. It belongs to another export, or is cut short.")
+        raise Refusal(f"{name} has no camera for frame {missing}. It belongs to another export, or is cut short.")
     used = in_order(outer.path, [(frame.number, name) for frame in frames])
     chosen = [by_frame[frame.number] for frame in frames]
     centre, focal = (np.concatenate([stack(chosen, used, key, 1) for key in pair], 1)
                      for pair in (("cx", "cy"), ("fl_x", "fl_y")))  # fmt: skip
     camera_to_world = stack(chosen, used, "transform_matrix", 4, 4)
     if (np.abs(np.linalg.det(camera_to_world)) < 1e-6).any():
-        raise ValueError(f"{name} has a transform_matrix that cannot be inverted. It is damaged; export again.")
-    size = int(value_of(chosen[0], "h", name)), int(value_of(chosen[0], "w", name))
+        raise Refusal(f"{name} has a transform_matrix that cannot be inverted. It is damaged; export again.")
+    size = picture_size([value_of(chosen[0], key, name) for key in ("h", "w")], f"{name}: h and w")
     return cameras.opengl(cameras.intrinsics(focal, centre), np.linalg.inv(camera_to_world), size)

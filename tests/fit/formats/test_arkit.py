@@ -85,10 +85,12 @@ def test_head_and_gaze(tmp_path: Path, coarse_head: HeadModel) -> None:
     turned = axis_angle_to_matrix(fit.poses[:, NECK]) @ axis_angle_to_matrix(fit.poses[:, HEAD])
     face = turned[:, :, 2]
     assert torch.allclose(face[0], torch.tensor([np.sin(0.3), 0, np.cos(0.3)]).float(), atol=1e-5), "to its own left"
-    assert torch.allclose(face[1], torch.tensor([0, -np.sin(0.2), np.cos(0.2)]).float(), atol=1e-5), "down"
+    assert torch.allclose(face[1], torch.tensor([0, np.sin(0.2), np.cos(0.2)]).float(), atol=1e-5), "up"
     assert torch.allclose(fit.poses[3, LEFT_EYE], torch.tensor([0, 0.25, 0])), "to the person's left"
     assert torch.allclose(fit.poses[3, RIGHT_EYE], torch.tensor([0, 0.2, 0]))
     assert fit.poses[4, RIGHT_EYE, 0] > 0.0
+    left_side = turned[2, :, 0]
+    assert torch.allclose(left_side, torch.tensor([np.cos(0.1), np.sin(0.1), 0]).float(), atol=1e-5), "left side up"
     # an app with the other sign for its angles: the named units decide
     flipped = [{**row, "LeftEyeYaw": -row.get("LeftEyeYaw", 0)} for row in rows]
     other = load_fit(write(tmp_path / "b.csv", flipped))
@@ -119,6 +121,83 @@ def test_lost_frames(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert fit.valid[:3].tolist() == [True, False, True] and fit.frame_ids.tolist() == numbers
     assert torch.equal(fit.expression[1], fit.expression[0])
     assert "lacks 2 of its frames, the first is 3" in caplog.text
+
+
+def table(path: Path, timecodes: list[str]) -> Path:
+    """A recording with these times."""
+    path.write_text("\n".join([",".join(("Timecode", "BlendShapeCount", *HEADER)),
+                               *(f"{time},61" + ",0.01" * len(HEADER) for time in timecodes)]))  # fmt: skip
+    return path
+
+
+def clock(seconds: int, frame: float, separator: str = ":") -> str:
+    return f"{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{separator}{frame:06.3f}"
+
+
+def test_a_recording_past_midnight(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    start = 23 * 3600 + 59 * 60 + 59
+    fit = load_fit(table(tmp_path / "a.csv", [clock(start + i // 60, i % 60 + 0.1) for i in range(130)]))
+    assert fit.fps == 60 and fit.frame_ids.tolist() == list(range(130)) and "lacks" not in caplog.text
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_rows_that_share_a_timecode(tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: int) -> None:
+    times = [f"18:05:{12 + i // 60:02d}:{i // 2 % 30:02d}" for i in range(120)][cut:]
+    fit = load_fit(table(tmp_path / "a.csv", times))
+    assert fit.fps == 60 and fit.frame_ids.tolist() == list(range(120 - cut)) and "lacks" not in caplog.text
+    assert fit.num_frames / fit.fps == pytest.approx(2, abs=0.02)
+    first = 30 - cut
+    fit = load_fit(table(tmp_path / "b.csv", times[:first] + times[first + 4 :]))  # without two timecodes
+    assert fit.fps == 60 and fit.frame_ids[first - 1 : first + 1].tolist() == [first - 1, first + 4]
+    assert f"lacks 4 of its frames, the first is {first}" in caplog.text
+
+
+@pytest.mark.parametrize(("minute", "rate"), [(5, 30), (9, 30), (5, 60)])  # at 10:10 no number is left out
+def test_drop_frame_time(tmp_path: Path, caplog: pytest.LogCaptureFixture, minute: int, rate: int) -> None:
+    times = [clock(10 * 3600 + minute * 60 + 58 + i // rate, i % rate, ";") for i in range(4 * rate)]
+    if (minute + 1) % 10:
+        left_out = 2 * rate // 30
+        times = times[: 2 * rate] + times[2 * rate + left_out :]
+    fit = load_fit(table(tmp_path / "a.csv", times))
+    assert fit.fps == pytest.approx(rate * 1000 / 1001) and fit.frame_ids.tolist() == list(range(len(times)))
+    assert "lacks" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"JawOpen": 50}, r"a\.csv: JawOpen, row 3 is 50, expected 0 to 1 as ARKit writes its units"),
+        ({"EyeBlinkLeft": -40}, r"a\.csv: EyeBlinkLeft, row 3 is -40, expected 0 to 1"),
+        ({"HeadYaw": 2000}, r"a\.csv: HeadYaw, HeadPitch and HeadRoll, row 3 are 2000, 0, 0, expected radians, or"),
+        ({"LeftEyePitch": 2000}, r"a\.csv: LeftEyeYaw and LeftEyePitch, row 3 are 0, 2000, expected radians, or"),
+    ],
+)
+def test_what_no_app_writes(tmp_path: Path, row: dict[str, float], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        load_fit(write(tmp_path / "a.csv", [{}, row, {}]))
+
+
+def test_exaggerated_units_are_kept(tmp_path: Path) -> None:
+    assert load_fit(write(tmp_path / "a.csv", [{"JawOpen": 1.5}])).jaw_pose[0, 0] == pytest.approx(1.5 * JAW_OPEN)
+
+
+def test_the_folder_of_a_take(tmp_path: Path) -> None:
+    take = tmp_path / "20230101_MySlate_1"
+    take.mkdir()
+    for name in ("take.json", "video_metadata.json"):
+        (take / name).write_text('{"version": 1}')
+    for name in ("MySlate_1_iPhone.mov", "thumbnail.jpg", "audio_metadata.json"):
+        (take / name).write_bytes(b"x")
+    (take / "frame_log.csv").write_text("V,0.0,1,1\nA,0.1,1,1\n")
+    write(take / "MySlate_1_iPhone.csv", [{"JawOpen": 0.5}] * 3)
+    assert load_fit(take).jaw_pose[0, 0] == pytest.approx(0.5 * JAW_OPEN)
+    (take / "MySlate_1_iPhone.csv").unlink()
+    for ending, value in (("raw", 0.3), ("cal", 0.2), ("neutral", 0.1)):
+        write(take / f"MySlate_1_iPhone_{ending}.csv", [{"JawOpen": value}] * 3)
+    assert load_fit(take).jaw_pose[0, 0] == pytest.approx(0.2 * JAW_OPEN), "as it was calibrated"
+    write(take / "MySlate_2_iPhone.csv", [{}] * 3)
+    with pytest.raises(ValueError, match=r"20230101_MySlate_1 holds several recordings: MySlate_1_iPhone_cal\.csv, "):
+        load_fit(take)
 
 
 def test_other_spellings(tmp_path: Path, coarse_head: HeadModel) -> None:

@@ -116,7 +116,7 @@ def test_eyelids_travel_with_the_frames(tmp_path: Path) -> None:
 
 def test_damaged_eyelids_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "pixel3dmm", LIDS * float("nan"))
-    with pytest.raises(ValueError, match="eyelids hold NaN"):
+    with pytest.raises(ValueError, match="flame.eyelids holds NaN"):
         load_fit(tmp_path)
     write_frames(tmp_path / "short", "pixel3dmm")
     content = torch.load(tmp_path / "short" / "checkpoint" / "00002.frame", weights_only=False)

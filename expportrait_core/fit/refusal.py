@@ -1,0 +1,98 @@
+"""Why a file is no fit: our own sentences, told apart from what Python, numpy and torch say about a damaged one.
+
+Readers raise `Refusal`. Everything else that a damaged file makes them stumble over is turned, in one place
+(`sentences`), into one sentence that names the file, the format and the value that was looked at last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from ..reach import OutOfReach
+
+
+class Refusal(ValueError):
+    """A sentence for the user: what was found in which file, what was expected, what to do."""
+
+
+class Unnamed(Refusal):
+    """The same from a function that does not know the file; `sentences` puts the file's name before it."""
+
+
+_looked_at: ContextVar[str] = ContextVar("looked_at", default="")
+
+
+def looking_at(what: str) -> None:
+    """Note the value that is read next, as "file: key", for the sentence if something unforeseen happens to it."""
+    _looked_at.set(what)
+
+
+class Reading:
+    """What is known of a file while it is read."""
+
+    format_name = ""
+
+
+@contextmanager
+def sentences(name: str) -> Iterator[Reading]:
+    """Around the reading of a file called `name`: whatever goes wrong in it is raised as a Refusal.
+
+    Set `format_name` of what is yielded as soon as it is known.
+    """
+    reading = Reading()
+    looking_at("")
+    try:
+        yield reading
+    except Unnamed as error:
+        said = str(error)
+        raise Refusal(said if said.startswith(name) else f"{name}: {said}") from error
+    except (Refusal, OutOfReach):
+        raise
+    except OSError as error:
+        said = error.strerror or type(error).__name__
+        raise Refusal(
+            f"{name} cannot be read: the system says '{said}'. Check the file and its permissions."
+        ) from error
+    except Exception as error:  # the file's fault, but not one that a reader foresaw
+        at = f" at {_looked_at.get()}" if _looked_at.get() else ""
+        as_format = f" as a fit of the format {reading.format_name}" if reading.format_name else " as a fit"
+        raise Refusal(
+            f"{name} cannot be read{as_format}: it is not what the tracker writes{at} ({type(error).__name__}). It is "
+            f"damaged or not complete; copy it again from its source."
+        ) from error
+
+
+@contextmanager
+def checks_of_types() -> Iterator[None]:
+    """Around the making of the dataclasses of `types`, whose checks raise sentences that do not know the file."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError:  # a Refusal already, or what a codec says
+            raise
+        raise Unnamed(str(error)) from error
+
+
+def of_file(read: Callable[[Path], Any], path: Path) -> Any:
+    """What a general reader of pickles or torch files finds. Its own sentences name the file, and foreign ones do not.
+
+    Raises:
+        Refusal: the file cannot be read.
+    """
+    looking_at(path.name)
+    try:
+        return read(path)
+    except (Refusal, OutOfReach, OSError):
+        raise
+    except Exception as error:
+        said = str(error)
+        if type(error) is ValueError and said.startswith(path.name):
+            raise Refusal(said) from error
+        raise Refusal(
+            f"{path.name} cannot be read ({type(error).__name__}): it is truncated or damaged. Copy it again from its "
+            f"source."
+        ) from error
