@@ -138,7 +138,7 @@ def test_spaces_must_agree(head_model: HeadModel) -> None:
         a_fit(expression_space="flame50").require_space(head_model)
 
 
-@pytest.mark.parametrize("fps", [0.0, -5.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("fps", [0.0, -5.0, float("nan"), float("inf"), 5e-324])
 def test_a_frame_rate_that_is_none_is_refused(fps: float) -> None:
     with pytest.raises(ValueError, match="expected 0.001 to 100,000"):
         a_fit(fps=fps)

@@ -67,7 +67,10 @@ def read_all(frames: Sequence[Frame], read: Callable[[Path], Any]) -> list[Any]:
     contents = [of_file(read, frame.path) for frame in frames]
     for frame, content in zip(frames, contents, strict=True):
         if not isinstance(content, dict):
-            raise Refusal(f"{frame.path.name} holds {kind_of(content)}, expected one frame's named values.")
+            raise Refusal(
+                f"{frame.path.name} holds {kind_of(content)}, expected one frame's named values. "
+                "It is damaged; track the clip again."
+            )
     return contents
 
 

@@ -61,10 +61,10 @@ def require_finite(array: np.ndarray, what: str) -> None:
 def shape_values(value: Any, what: str) -> np.ndarray:
     """[B] of the person's shape, which is written as [B], or as one row a frame of which the first is taken."""
     array = numbers(value, what)
-    if not array.size:
+    if not array.size or not array.ndim:
         raise Refusal(f"{what} is {shown(value)}, expected the values of the person's shape. Track the clip again.")
     require_finite(array, what)
-    return array.reshape(-1, array.shape[-1])[0] if array.ndim else array.reshape(1)
+    return array.reshape(-1, array.shape[-1])[0]
 
 
 def picture_size(value: Any, what: str) -> tuple[int, int]:

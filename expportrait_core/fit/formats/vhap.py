@@ -64,7 +64,7 @@ def _poses(rotation: np.ndarray, neck: np.ndarray, jaw: np.ndarray, eyes: np.nda
 
 def _numbers_of(arrays: dict[str, np.ndarray], count: int, name: str) -> list[int]:
     """Frame numbers: the last digits of the pictures' names, which the tracker writes ("00001", "frame_0001")."""
-    names = [str(n) for n in arrays.get("timestep_id", np.zeros(0, str)).ravel()]
+    names = [str(n) for n in arrays.get("timestep_id", np.zeros(0, str)).ravel()][:count]  # of all; some are tracked
     found = [re.fullmatch(r"(.*?)([0-9]{1,18})", n) for n in names]
     if len(names) != count or not all(found) or len({match[1] for match in found}) > 1:
         log.warning("%s does not number its frames, its pictures are called %s: they are counted from 0.",
@@ -148,5 +148,7 @@ def _exported_camera(folder: Source, frames: list[Frame]) -> Camera:
     camera_to_world = stack(chosen, used, "transform_matrix", 4, 4)
     if (np.abs(np.linalg.det(camera_to_world)) < 1e-6).any():
         raise Refusal(f"{name} has a transform_matrix that cannot be inverted. It is damaged; export again.")
-    size = picture_size([value_of(chosen[0], key, name) for key in ("h", "w")], f"{name}: h and w")
+    size = picture_size(
+        [value_of(chosen[0], key, name) for key in ("h", "w")], f"{name}: the size of its pictures (h, w)"
+    )
     return cameras.opengl(cameras.intrinsics(focal, centre), np.linalg.inv(camera_to_world), size)

@@ -107,6 +107,13 @@ def test_names_of_vhap(
     assert warning in caplog.text and (warning or not caplog.text)
 
 
+def test_vhap_stopped_before_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "tracked_flame_params_9.npz"
+    files.write_vhap(path)
+    change_npz(path, timestep_id=np.array([f"{i:05d}" for i in range(3, 12)]))
+    assert load_fit(path).frame_ids.tolist() == [3, 4, 5, 6] and not caplog.text
+
+
 def test_smplerx_that_found_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("smplx", "meta", "img"):
         (tmp_path / "clip" / name).mkdir(parents=True)

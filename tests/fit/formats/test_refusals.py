@@ -240,6 +240,15 @@ def test_smplerx(tmp_path: Path, changed: dict[str, list[float]], sentence: str)
     assert re.match(sentence, said_of(tmp_path / "take_7")), said_of(tmp_path / "take_7")
 
 
+@pytest.mark.parametrize("betas", [np.array(3.0), np.zeros((0, 300)), np.full(300, np.nan)])
+def test_shapes_that_are_none(tmp_path: Path, betas: np.ndarray) -> None:
+    files.write_beat2(tmp_path / "a.npz")
+    change_npz(tmp_path / "a.npz", betas=betas)
+    assert re.match(
+        r"a\.npz: betas (is .*, expected the values of the person's shape|holds NaN)", said_of(tmp_path / "a.npz")
+    )
+
+
 def test_numbers_that_no_frame_has(tmp_path: Path) -> None:
     files.write_frames(tmp_path / "take_7", "metrical")
     folder = tmp_path / "take_7" / "checkpoint"
