@@ -13,7 +13,7 @@ def require_faces_of(
     if faces.numel() == 0:
         return
     # numpy's on the CPU: torch's threads would go on waiting at full speed, and hold up ours, which come next
-    low, high = faces.aminmax() if faces.is_cuda else (faces.numpy().min(), faces.numpy().max())
+    low, high = (faces.numpy().min(), faces.numpy().max()) if faces.device.type == "cpu" else faces.aminmax()
     low, high = int(low), int(high)
     if low < 0 or high >= num_vertices:
         raise ValueError(f"The faces name vertices {low} to {high}, the mesh has {num_vertices}. Check the mesh.")

@@ -19,7 +19,7 @@ try:
     numba.njit, numba.config.DISABLE_JIT  # noqa: B018 - an uninstall that was cut off leaves an empty folder
 except Exception as error:  # not only ImportError: numba refuses to be imported beside a numpy newer than it knows
     numba = None
-    if getattr(error, "name", None) != "numba" or isinstance(error, AttributeError):
+    if getattr(error, "name", None) != "numba":
         log.warning("numba cannot be used (%s). Meshes are drawn by plain torch, several times slower.", error)
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}  # numpy's: a division by zero is infinite, not an exception

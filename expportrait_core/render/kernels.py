@@ -554,7 +554,7 @@ def spread_maps(
         along = ux * wx + uy * wy + uz * wz
         areas[v, 0], areas[v, 1] = (wx - ux * along) * scale, (wy - uy * along) * scale
         areas[v, 2] = (wz - uz * along) * scale
-        if not of_camera or (scale == ZERO and spread[v, 2] == ZERO):  # what nobody sees may be anything
+        if not of_camera or (scale == ZERO and (spread[v, :3] == ZERO).all()):  # what nobody sees may be anything
             continue
         for axis in range(3):
             g, h = spread[v, 3 + axis], spread[v, axis]

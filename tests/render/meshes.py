@@ -95,3 +95,13 @@ def look(
     world_to_camera = torch.diag(torch.tensor([1.0, -1, -1, 1], dtype=dtype))
     world_to_camera[2, 3] = distance
     return Camera(intrinsics.repeat(frames, 1, 1), world_to_camera.repeat(frames, 1, 1), size)
+
+
+def views(frames: int, size: tuple[int, int] = (60, 70)) -> tuple[Tensor, Tensor, Camera]:
+    """A lumpy head that turns, seen by cameras that turn too; vertices [F, V, 3], faces, cameras."""
+    vertices, faces = blob(4)
+    camera = look(size, 0.6, 1.8, frames)
+    moved = camera.world_to_camera.clone()
+    moved[:, :3, :3] = moved[:, :3, :3] @ rotation(0.2, -0.3, 0.1)
+    turned = torch.stack([vertices @ rotation(0.4 * f).T for f in range(frames)])
+    return turned, faces, camera.replace(world_to_camera=moved)

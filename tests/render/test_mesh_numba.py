@@ -12,18 +12,9 @@ from expportrait_core.render.kernels import project_points
 from expportrait_core.render.mesh import MeshMaps
 from expportrait_core.types import Camera
 
-from .meshes import blob, look, rotation
+from .meshes import views
 
 pytest.importorskip("numba")
-
-
-def views(frames: int, size: tuple[int, int] = (60, 70)) -> tuple[Tensor, Tensor, Camera]:
-    vertices, faces = blob(4)
-    camera = look(size, 0.6, 1.8, frames)
-    moved = camera.world_to_camera.clone()
-    moved[:, :3, :3] = moved[:, :3, :3] @ rotation(0.2, -0.3, 0.1)
-    turned = torch.stack([vertices @ rotation(0.4 * f).T for f in range(frames)])
-    return turned, faces, camera.replace(world_to_camera=moved)
 
 
 @pytest.fixture(params=[1, 2, 5])

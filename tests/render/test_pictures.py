@@ -10,19 +10,9 @@ import torch
 from expportrait_core.render import NormalPictures, PictureDrawer, encode_normals, render_mesh
 from expportrait_core.types import Camera
 
-from .meshes import blob, look, rotation
+from .meshes import views
 
 BACKENDS = ["torch", "numba"]
-
-
-def views(frames: int, size: tuple[int, int] = (60, 70)) -> tuple[torch.Tensor, torch.Tensor, Camera]:
-    """A lumpy head that turns, seen by cameras that turn too; vertices [F, V, 3], faces, cameras."""
-    vertices, faces = blob(4)
-    camera = look(size, 0.6, 1.8, frames)
-    moved = camera.world_to_camera.clone()
-    moved[:, :3, :3] = moved[:, :3, :3] @ rotation(0.2, -0.3, 0.1)
-    turned = torch.stack([vertices @ rotation(0.4 * f).T for f in range(frames)])
-    return turned, faces, camera.replace(world_to_camera=moved)
 
 
 @pytest.fixture(autouse=True, params=[1, 2, 5])
