@@ -45,6 +45,7 @@ from expportrait_core.render import (
 )
 
 ROUNDS, PLAIN_FRAMES, THREADS, PREVIEW_ROUNDS = 15, 2, 2, 6
+REST = 0.03  # seconds
 BYTES_PER_SECOND = 10e9  # what one core of a desktop moves, for the floor
 MEMORY_FRAMES = (100, 1000)
 JOBS = ("whole", "visible", "fwd+bwd", "whole torch", "visible torch", "deodr", "embree", "mitsuba")
@@ -121,10 +122,12 @@ def measured(scene: Scene, everything: bool) -> dict[str, float]:
 
 def fastest(jobs: dict[str, tuple[Callable[[], object], int]]) -> dict[str, float]:
     """Milliseconds per frame of every job (with the frames that it does), the fastest of ROUNDS after one to warm up.
-    The jobs take turns, so that all of them see the same machine."""
+    The jobs take turns, so that all of them see the same machine, with a rest between them: threads of torch and
+    mitsuba go on waiting at full speed for some milliseconds, and whoever comes next would pay for them."""
     best = dict.fromkeys(jobs, float("inf"))
     for turn in range(ROUNDS + 1):
         for name, (job, frames) in jobs.items():
+            time.sleep(REST)
             start = time.perf_counter()
             job()
             if turn:

@@ -354,7 +354,7 @@ def add_samples(
     ids: np.ndarray,  # [s·W] a row of samples
     py: float,
     size: int,  # s
-    line: np.ndarray,  # [W, 5] sums of normal, depth and number of samples, added to
+    line: np.ndarray,  # [5, W] sums of normal, depth and number of samples, added to
 ) -> None:
     """`interpolate` in float32; apart from `encode_line`, because a loop with both in it takes twice as long."""
     for column in range(len(ids)):
@@ -375,14 +375,14 @@ def add_samples(
         pixel = column // size if size > 1 else column
         for channel in range(3):
             value = b0 * points[i, 3 + channel] + b1 * points[j, 3 + channel] + b2 * points[k, 3 + channel]
-            line[pixel, channel] += value
-        line[pixel, 3] += b0 * wi + b1 * wj + b2 * wk
-        line[pixel, 4] += ONE
+            line[channel, pixel] += value
+        line[3, pixel] += b0 * wi + b1 * wj + b2 * wk
+        line[4, pixel] += ONE
 
 
 @compiled
 def finish_line(
-    line: np.ndarray,  # [W, 5] from add_samples
+    line: np.ndarray,  # [5, W] from add_samples, written over
     samples: float,  # of a pixel, s²
     encoded: bool,
     normals: np.ndarray,  # [W, 3], written
@@ -391,28 +391,27 @@ def finish_line(
     scales: np.ndarray,  # [W], written where not encoded
 ) -> None:
     """The mean of the samples as `render_mesh` makes it: unit normals with what their sums were multiplied with, or
-    the picture that `encode_normals` makes of them."""
+    the picture that `encode_normals` makes of them.
+
+    Written for the compiler's vectors: no branch depends on a pixel, the sums of all pixels lie side by side, and the
+    three numbers of a pixel are put beside each other last."""
     shortest = np.float32((NO_DIRECTION * samples) ** 2)
-    for pixel in range(len(line)):
-        x, y, z, count = line[pixel, 0], line[pixel, 1], line[pixel, 2], line[pixel, 4]
-        if count == ZERO:  # more than half of most pictures
-            normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = ZERO, ZERO, ZERO
-            mask[pixel], depth[pixel] = ZERO, ZERO
-            if not encoded:
-                scales[pixel] = ZERO
-            continue
+    for pixel in range(line.shape[1]):
+        x, y, z, count = line[0, pixel], line[1, pixel], line[2, pixel], line[4, pixel]
         coverage = count / samples
         squared = x * x + y * y + z * z
         scale = ONE / np.sqrt(squared) if squared > shortest else ZERO
         if encoded:
-            normals[pixel, 0] = min(max(x * scale * HALF + HALF, ZERO), ONE) * coverage
-            normals[pixel, 1] = min(max(y * scale * HALF + HALF, ZERO), ONE) * coverage
-            normals[pixel, 2] = min(max(z * scale * HALF + HALF, ZERO), ONE) * coverage
+            line[0, pixel] = min(max(x * scale * HALF + HALF, ZERO), ONE) * coverage
+            line[1, pixel] = min(max(y * scale * HALF + HALF, ZERO), ONE) * coverage
+            line[2, pixel] = min(max(z * scale * HALF + HALF, ZERO), ONE) * coverage
         else:
-            normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = x * scale, y * scale, z * scale
+            line[0, pixel], line[1, pixel], line[2, pixel] = x * scale, y * scale, z * scale
             scales[pixel] = scale
         mask[pixel] = coverage
-        depth[pixel] = line[pixel, 3] / count
+        depth[pixel] = line[3, pixel] / max(count, ONE)
+    for pixel in range(line.shape[1]):
+        normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = line[0, pixel], line[1, pixel], line[2, pixel]
 
 
 @compiled

@@ -24,7 +24,7 @@ class Canvas(NamedTuple):
     inverse_depth: np.ndarray  # [V] float32
     drawn: np.ndarray  # [V] uint8, which vertices may be seen
     points: np.ndarray  # [V, 8] float32: corners and normals, see `turn_normals`
-    line: np.ndarray  # [W, 5] float32, sums of a row's samples
+    line: np.ndarray  # [5, W] float32, sums of a row's samples
     ids: np.ndarray  # [s·H, s·W] int32
     nearest: np.ndarray  # [s·H, s·W] float32
 
@@ -36,7 +36,7 @@ class Canvas(NamedTuple):
             inverse_depth=np.empty(num_vertices, np.float32),
             drawn=np.empty(num_vertices, np.uint8),
             points=np.empty((num_vertices, 8), np.float32),
-            line=np.empty((width, 5), np.float32),
+            line=np.empty((5, width), np.float32),
             ids=np.empty((rows, columns), np.int32),
             nearest=np.empty((rows, columns), np.float32),
         )
