@@ -48,10 +48,10 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 
 def _inspect(options: argparse.Namespace, steps: Steps) -> None:
-    from ..fit.formats import load_fit_and_format
+    from ..fit.formats import Options, load_fit_and_format
     from ..fit.summary import summarise, summary_lines
 
-    fit, format_name = load_fit_and_format(options.fit, options.person)
+    fit, format_name = load_fit_and_format(options.fit, Options(options.person))
     summary = summarise(fit, options.fit.name or str(options.fit), format_name)
     for line in [json.dumps(summary)] if options.json else summary_lines(summary):
         say(line)
