@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from ..steps import Steps
 from .outputs import require_outputs
 from .parser import make_parser
+from .wording import TypedOptions, as_typed
 
 __all__ = ["main"]
 
@@ -24,7 +25,9 @@ EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0, or 2 with a sentence on stderr."""
     options = make_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    logged = logging.StreamHandler()
+    logged.setFormatter(TypedOptions("%(message)s"))
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, handlers=[logged])
     # Our tensors are small: on a busy machine two threads that wait for each other are many times slower than one.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if not options.verbose:
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_outputs(options)
         options.run(options, Steps(sys.stderr))
     except (ValueError, OSError, ImportError) as error:  # the last two name a file or disk, and what to install
-        sys.stderr.write(f"expportrait: {error}\n")
+        sys.stderr.write(f"expportrait: {as_typed(str(error))}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("expportrait: stopped.\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from ..steps import Steps
 
 Command = Callable[[argparse.Namespace, Steps], None]
 """Takes the options and the steps that it reports to, and prints the paths of what it has written."""
+
+OF_FITS = ("person", "fps", "mirror", "legacy10", "image_size", "focal")
+"""What `load_fit` takes beside files, by its names there. `body_model` names files, and comes where there is a head."""
 
 
 def add_command(
@@ -37,6 +41,21 @@ def add_driver(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head-pose", default="relative", choices=("driver", "portrait", "relative"),
                         help="whose pose the head has; relative: the portrait's, turned as the driver turns "
                         "(default: %(default)s)")  # fmt: skip
+    add_reading(parser, with_head=True)
+
+
+def add_reading(parser: argparse.ArgumentParser, with_head: bool) -> None:
+    """The options of a fit file; `with_head` where it is going to move one."""
+    group = parser.add_argument_group("what a fit file does not say, or not rightly")
+    if with_head:
+        group.add_argument("--body-model", type=Path, action="append", default=[], metavar="FILE",
+                           help="your SMPL-X or FLAME file, with which the fit was made; twice where it takes both")
+    group.add_argument("--person", type=int, help="which one of several (default: the one in most frames)")
+    group.add_argument("--fps", type=positive, help="frames per second (default: what the file says)")
+    group.add_argument("--mirror", action="store_true", help="swap left and right of an ARKit recording")
+    group.add_argument("--legacy10", action="store_true", help="ten expressions are those of SMPL-X's old 10 + 10 file")
+    group.add_argument("--image-size", type=picture_size, metavar="WIDTHxHEIGHT", help="of the full picture, in pixels")
+    group.add_argument("--focal", type=positive, help="focal length in pixels (default: what the file says)")
 
 
 def add_output(parser: argparse.ArgumentParser, text: str, ending: str = "", *positional: str) -> None:
@@ -54,6 +73,14 @@ def side(text: str) -> int:
     if not text.isdecimal() or not 64 <= int(text) <= 8192:
         raise argparse.ArgumentTypeError(f"found '{text}', expected 64 to 8192 pixels")
     return int(text)
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """Height and width, which are typed as 1280x720: width first, as everybody says it."""
+    found = re.fullmatch(r"([0-9]{1,6})[x×]([0-9]{1,6})", text)
+    if not found or not int(found[1]) or not int(found[2]):
+        raise argparse.ArgumentTypeError(f"found '{text}', expected width and height like 1280x720")
+    return int(found[2]), int(found[1])
 
 
 def count(text: str) -> int:

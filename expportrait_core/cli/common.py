@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..steps import Steps
+from .arguments import OF_FITS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +27,33 @@ def head_model(options: argparse.Namespace) -> HeadModel:
     return load_head_model(options.head_model, level=options.level)
 
 
-def driver_fit(path: Path, model: HeadModel, steps: Steps) -> SMPLXFit:
-    """The fit in a file, or of a picture or clip."""
+def reading(options: argparse.Namespace) -> dict[str, Any]:
+    """What the user says about a fit file, as `load_fit` takes it."""
+    return {name: getattr(options, name) for name in OF_FITS}
+
+
+def read_fit(path: Path, head: HeadModel | None, options: argparse.Namespace) -> SMPLXFit:
+    """The fit in a file, for the head that it is going to move."""
+    from ..body import load_head_model
     from ..fit import load_fit
+
+    bodies = [load_head_model(body) for body in options.body_model]
+    return load_fit(path, head, body_model=bodies, **reading(options))
+
+
+def driver_fit(options: argparse.Namespace, model: HeadModel, steps: Steps) -> SMPLXFit:
+    """The fit in the driver's file, or of the picture or clip that it is."""
     from ..media import is_picture_or_clip
 
-    return tracked(path, model, steps, "track driver") if is_picture_or_clip(path) else load_fit(path, model)
+    if not is_picture_or_clip(options.driver):
+        return read_fit(options.driver, model, options)
+    given = [f"`{name}`" for name in (*OF_FITS, "body_model") if getattr(options, name) not in (None, False, [])]
+    if given:
+        raise ValueError(
+            f"{options.driver.name} is tracked here, and {' and '.join(given)} can be said of fit files alone. Leave "
+            f"that out, or give the fit of a tracker."
+        )
+    return tracked(options.driver, model, steps, "track driver")
 
 
 def tracked(path: Path, model: HeadModel, steps: Steps, name: str) -> SMPLXFit:

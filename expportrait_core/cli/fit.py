@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from ..steps import Steps
-from .arguments import add_command, add_output, count, positive
-from .common import head_model, pieces_of, say
+from .arguments import add_command, add_output, add_reading, count, positive
+from .common import head_model, pieces_of, read_fit, reading, say
 
 # the fit step's own lists: naming them here keeps torch out of `--help`. A test compares them
 FACES = ("largest", "leftmost", "second from left", "third from left", "fourth from left", "rightmost", "centre")
@@ -19,13 +19,12 @@ def add_commands(commands) -> None:
     fit = commands.add_parser("fit", help="inspect, convert or track a person's shape and motion")
     of_fit = fit.add_subparsers(dest="fit_command", required=True, metavar="COMMAND")
     inspect = add_command(of_fit, "inspect", _inspect, "say what a fit holds, of this project or of any known tracker")
-    _add_fit(inspect)
+    _add_fit(inspect, with_head=False)
     inspect.add_argument("--json", action="store_true", help="one JSON object; fit/summary.py names its keys")
 
     convert = add_command(of_fit, "convert", _convert, "write a fit in this project's own format")
-    _add_fit(convert)
+    _add_fit(convert, with_head=True)
     convert.add_argument("--head-model", help="check or convert expressions for it: 'default', a SMPL-X or FLAME file")
-    convert.add_argument("--body-model", help="your SMPL-X or FLAME file, whose expressions the fit has")
     add_output(convert, "fit file to write", ".npz", "output")
 
     track = add_command(of_fit, "track", _track, "find the person in a picture or clip", model=True)
@@ -42,16 +41,16 @@ def add_commands(commands) -> None:
     track.add_argument("--task-file", type=Path, help="face_landmarker.task, for MediaPipe's task API")
 
 
-def _add_fit(parser: argparse.ArgumentParser) -> None:
+def _add_fit(parser: argparse.ArgumentParser, with_head: bool) -> None:
     parser.add_argument("fit", type=Path, help="fit file, or the file or folder that a tracker wrote")
-    parser.add_argument("--person", type=int, help="which one of several (default: the one in most frames)")
+    add_reading(parser, with_head)
 
 
 def _inspect(options: argparse.Namespace, steps: Steps) -> None:
     from ..fit.formats import Options, load_fit_and_format
     from ..fit.summary import summarise, summary_lines
 
-    fit, format_name = load_fit_and_format(options.fit, Options(options.person))
+    fit, format_name = load_fit_and_format(options.fit, Options(**reading(options)))
     summary = summarise(fit, options.fit.name or str(options.fit), format_name)
     for line in [json.dumps(summary)] if options.json else summary_lines(summary):
         say(line)
@@ -59,10 +58,12 @@ def _inspect(options: argparse.Namespace, steps: Steps) -> None:
 
 def _convert(options: argparse.Namespace, steps: Steps) -> None:
     from ..body import load_head_model
-    from ..fit import load_fit, save_fit
+    from ..fit import save_fit
 
-    head, body = (path and load_head_model(path) for path in (options.head_model, options.body_model))
-    say(save_fit(load_fit(options.fit, head, options.person, body_model=body), options.output))
+    head = load_head_model(options.head_model) if options.head_model else None
+    if options.body_model and head is None:
+        raise ValueError("--body-model is given, and no head to convert the expressions for. Give --head-model too.")
+    say(save_fit(read_fit(options.fit, head, options), options.output))
 
 
 def _track(options: argparse.Namespace, steps: Steps) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -17,7 +18,16 @@ def require_outputs(options: argparse.Namespace) -> None:
     if options.ending and output.suffix.lower() != options.ending:
         raise ValueError(f"The output is called {output.name}, expected a name that ends in {options.ending}.")
     written += [output.with_suffix(ending) for ending in options.beside]
-    given = [p for name, p in vars(options).items() if isinstance(p, Path) and name != "output"]
+    given = {path.resolve() for path in _given(options)}
     for path in written:
-        if path.resolve() in [p.resolve() for p in given]:
+        if path.resolve() in given:
             raise ValueError(f"{path} is given, and would be written over. Choose another output.")
+
+
+def _given(options: argparse.Namespace) -> Iterator[Path]:
+    """Every file that is read."""
+    for name, value in vars(options).items():
+        if name != "output":
+            yield from (path for path in (value if isinstance(value, list) else [value]) if isinstance(path, Path))
+    if head_model := getattr(options, "head_model", None):
+        yield Path(head_model)  # or the word "default"

@@ -74,7 +74,7 @@ def _animate(options: argparse.Namespace, steps: Steps) -> None:
     model, folder = head_model(options), options.output
     images, _ = read_images(options.images)
     require_face(images, options.images.name)  # before a driving clip is tracked
-    made = animate(images, driver_fit(options.driver, model, steps), model, options.size, steps, options.head_pose)
+    made = animate(images, driver_fit(options, model, steps), model, options.size, steps, options.head_pose)
     say(write_picture(folder / "picture.png", made.portrait.picture))
     say(made.portrait.head.save(folder / "head.safetensors"))
     say(write_clip(folder / "normals.mp4", made.maps.normals, made.maps.fps))
@@ -109,7 +109,7 @@ def _maps(options: argparse.Namespace, steps: Steps, pictures: Tensor | None = N
 
     own = None if options.head_model == "default" else load_head_model(options.head_model, level=0)
     head = load_head(options.head, own)  # brings its own level
-    driver = driver_fit(options.driver, head.model, steps)
+    driver = driver_fit(options, head.model, steps)
     if pictures is not None:
         require_framing(pictures[:1], head.fit, options.picture.name)
         require_pictures(len(pictures), driver.num_frames)
