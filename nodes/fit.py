@@ -86,6 +86,59 @@ class LoadSMPLXFit(io.ComfyNode):
                     optional=True,
                     tooltip="Your SMPL-X or FLAME file, where the fit has its expressions and another head is driven.",
                 ),
+                HeadModel.Input(
+                    "second_body_model",
+                    optional=True,
+                    tooltip="The other one of your SMPL-X and FLAME files; ExAvatar and EHM-Tracker need both.",
+                ),
+                io.Boolean.Input(
+                    "mirror",
+                    default=False,
+                    optional=True,
+                    tooltip="Whether left and right of an ARKit recording are swapped.",
+                ),
+                io.Float.Input(
+                    "source_fps",
+                    default=0.0,
+                    min=0.0,
+                    max=100000.0,
+                    step=0.001,
+                    optional=True,
+                    tooltip="Frames per second of the file, which messages call fps; 0 is what the file says.",
+                ),
+                io.Boolean.Input(
+                    "legacy10",
+                    default=False,
+                    optional=True,
+                    tooltip="Whether ten expression values are those of the old SMPL-X file that has only ten.",
+                ),
+                io.Int.Input(
+                    "image_width",
+                    default=0,
+                    min=0,
+                    max=1048576,
+                    optional=True,
+                    tooltip="Width of the tracked pictures in pixels, where a message asks for image_size; 0 is what "
+                    "the file says.",
+                ),
+                io.Int.Input(
+                    "image_height",
+                    default=0,
+                    min=0,
+                    max=1048576,
+                    optional=True,
+                    tooltip="Height of the tracked pictures in pixels, where a message asks for image_size; 0 is what "
+                    "the file says.",
+                ),
+                io.Float.Input(
+                    "focal",
+                    default=0.0,
+                    min=0.0,
+                    max=1000000.0,
+                    step=1.0,
+                    optional=True,
+                    tooltip="The camera's focal length in pixels; 0 is what the file says.",
+                ),
             ],
             outputs=[
                 SmplxFit.Output("fit", display_name="fit"),
@@ -105,15 +158,28 @@ class LoadSMPLXFit(io.ComfyNode):
         return "" if file == DEMO_PERFORMANCE or files.why_no_name(file) else fit_files.fit_fingerprint(file)
 
     @classmethod
-    def execute(cls, head_model, file: str, person: int = -1, body_model=None) -> io.NodeOutput:
+    def execute(
+        cls, head_model, file: str, person: int = -1, body_model=None, second_body_model=None, mirror: bool = False,
+        source_fps: float = 0.0, legacy10: bool = False, image_width: int = 0, image_height: int = 0,
+        focal: float = 0.0,
+    ) -> io.NodeOutput:  # fmt: skip
         from ..expportrait_core.assets import PERFORMANCE
 
         if wrong := files.why_no_name(file):
             raise ValueError(wrong)
+        if bool(image_width) != bool(image_height):
+            raise ValueError(
+                f"image_width is {image_width} and image_height {image_height}, expected both, or 0 twice for what the "
+                f"file says."
+            )
         built_in = file == DEMO_PERFORMANCE
         path, allowed = (PERFORMANCE, None) if built_in else (fit_files.fit_path(file), fit_files.may_read())
-        who = person if person >= 0 else None
-        fit = core.load_fit(path, head_model, who, body_model=body_model, allowed=allowed)
+        fit = core.load_fit(
+            path, head_model, person if person >= 0 else None,
+            image_size=(image_height, image_width) if image_width else None, focal=focal or None,
+            fps=source_fps or None, mirror=mirror, legacy10=legacy10,
+            body_model=[model for model in (body_model, second_body_model) if model is not None], allowed=allowed,
+        )  # fmt: skip
         return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
 
 
