@@ -14,7 +14,7 @@ from expportrait_core.cli.parser import make_parser
 from expportrait_core.cli.wording import NAMES, as_typed
 from expportrait_core.fit import load_fit
 
-from .option_names import named_options
+from .option_names import FOLDER, named_options
 
 HEADLESS = {"body_model"}  # what `fit inspect` has no use for: it looks at a fit without a head
 
@@ -37,6 +37,12 @@ def test_the_command_line_has_them(command: list[str], capsys: pytest.CaptureFix
     shown = capsys.readouterr().out
     for name in set(named_options()) - (HEADLESS if command[-1] == "inspect" else set()):
         assert f"  {as_typed(f'`{name}`')} " in shown or f"  {as_typed(f'`{name}`')}\n" in shown, name
+
+
+def test_the_readme_lists_them() -> None:
+    readme = (FOLDER.parents[1] / "README.md").read_text("utf-8")
+    for name in NAMES:
+        assert f"| `{as_typed(f'`{name}`')}" in readme, name
 
 
 def test_what_the_command_line_hands_over_is_the_functions() -> None:

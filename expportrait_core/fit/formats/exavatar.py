@@ -77,8 +77,8 @@ def _camera(subject: Path, frames: list[Frame], options: Options, name: str) -> 
     if missing:
         return assumed_camera(  # its world is the camera's own, but where COLMAP found the cameras
             options, len(frames), f"{subject.name} lacks cam_params/{missing}. Give the subject's folder, which holds "
-            f"smplx_optimized and cam_params (cameras of COLMAP in sparse/ are not read), or, of a camera that stood "
-            f"still, `focal` and `image_size`."
+            f"smplx_optimized and cam_params (cameras of COLMAP in sparse/ are not read), or, where COLMAP was not "
+            f"used, the camera's `focal` and `image_size`."
         )  # fmt: skip
     contents = read_all(of_camera, read_json)
     centre = stack(contents, of_camera, "princpt", 2)
