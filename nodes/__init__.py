@@ -14,7 +14,7 @@ from .files import register_model_folders  # noqa: E402
 register_model_folders()  # before the nodes' schemas list what is in them
 offer_examples()
 
-from . import composite, editing, fit, generator, head, inspecting, render, transfer  # noqa: E402
+from . import composite, editing, fit, generator, head, inspecting, render, tracking, transfer  # noqa: E402
 
 __all__ = ["ExpPortraitExtension"]
 
@@ -26,7 +26,7 @@ class ExpPortraitExtension(ComfyExtension):
         nodes = [
             fit.LoadHeadModel,
             fit.LoadSMPLXFit,
-            fit.TrackHead,
+            tracking.TrackHead,
             fit.SaveSMPLXFit,
             editing.SmoothFit,
             editing.RetimeFit,

@@ -1,4 +1,4 @@
-"""From pictures, clips and files to fits: Load Head Model, Load SMPL-X Fit, Track Head, Save SMPL-X Fit."""
+"""Head models and fits from files, and fits to them: Load Head Model, Load SMPL-X Fit, Save SMPL-X Fit."""
 
 from __future__ import annotations
 
@@ -7,26 +7,10 @@ from comfy_api.latest import io
 
 from .. import expportrait_core as core
 from . import files, fit_files
-from .running import NodeProgress, frames_of
-from .sockets import HeadModel, ModelFit, SmplxFit, clip_input, declare
-
-FaceLandmarks = io.Custom("FACE_LANDMARKS")  # what ComfyUI's own nodes give
+from .sockets import HeadModel, ModelFit, SmplxFit, declare
 
 DEFAULT_HEAD = "default head (CC0)"
 DEMO_PERFORMANCE = "demo performance (built-in)"
-# The core's own lists: naming them here keeps the core's imports out of the server's start. A test compares them.
-FACES = [
-    "largest",
-    "leftmost",
-    "second from left",
-    "third from left",
-    "fourth from left",
-    "rightmost",
-    "centre",
-    "like the picture",
-    "by number",
-]
-MISSING = ["interpolate", "previous", "empty"]
 
 
 class LoadHeadModel(io.ComfyNode):
@@ -102,6 +86,59 @@ class LoadSMPLXFit(io.ComfyNode):
                     optional=True,
                     tooltip="Your SMPL-X or FLAME file, where the fit has its expressions and another head is driven.",
                 ),
+                HeadModel.Input(
+                    "second_body_model",
+                    optional=True,
+                    tooltip="The other one of your SMPL-X and FLAME files; ExAvatar and EHM-Tracker need both.",
+                ),
+                io.Boolean.Input(
+                    "mirror",
+                    default=False,
+                    optional=True,
+                    tooltip="Whether left and right of an ARKit recording are swapped.",
+                ),
+                io.Float.Input(
+                    "source_fps",
+                    default=0.0,
+                    min=0.0,
+                    max=100000.0,
+                    step=0.001,
+                    optional=True,
+                    tooltip="Frames per second of the file, which messages call fps; 0 is what the file says.",
+                ),
+                io.Boolean.Input(
+                    "legacy10",
+                    default=False,
+                    optional=True,
+                    tooltip="Whether ten expression values are those of the old SMPL-X file that has only ten.",
+                ),
+                io.Int.Input(
+                    "image_width",
+                    default=0,
+                    min=0,
+                    max=1048576,
+                    optional=True,
+                    tooltip="Width of the tracked pictures in pixels, where a message asks for image_size; 0 is what "
+                    "the file says.",
+                ),
+                io.Int.Input(
+                    "image_height",
+                    default=0,
+                    min=0,
+                    max=1048576,
+                    optional=True,
+                    tooltip="Height of the tracked pictures in pixels, where a message asks for image_size; 0 is what "
+                    "the file says.",
+                ),
+                io.Float.Input(
+                    "focal",
+                    default=0.0,
+                    min=0.0,
+                    max=1000000.0,
+                    step=1.0,
+                    optional=True,
+                    tooltip="The camera's focal length in pixels; 0 is what the file says.",
+                ),
             ],
             outputs=[
                 SmplxFit.Output("fit", display_name="fit"),
@@ -121,112 +158,29 @@ class LoadSMPLXFit(io.ComfyNode):
         return "" if file == DEMO_PERFORMANCE or files.why_no_name(file) else fit_files.fit_fingerprint(file)
 
     @classmethod
-    def execute(cls, head_model, file: str, person: int = -1, body_model=None) -> io.NodeOutput:
+    def execute(
+        cls, head_model, file: str, person: int = -1, body_model=None, second_body_model=None, mirror: bool = False,
+        source_fps: float = 0.0, legacy10: bool = False, image_width: int = 0, image_height: int = 0,
+        focal: float = 0.0,
+    ) -> io.NodeOutput:  # fmt: skip
         from ..expportrait_core.assets import PERFORMANCE
 
         if wrong := files.why_no_name(file):
             raise ValueError(wrong)
+        if bool(image_width) != bool(image_height):
+            raise ValueError(
+                f"image_width is {image_width} and image_height {image_height}, expected both, or 0 twice for what the "
+                f"file says."
+            )
         built_in = file == DEMO_PERFORMANCE
         path, allowed = (PERFORMANCE, None) if built_in else (fit_files.fit_path(file), fit_files.may_read())
-        who = person if person >= 0 else None
-        fit = core.load_fit(path, head_model, who, body_model=body_model, allowed=allowed)
-        return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
-
-
-class TrackHead(io.ComfyNode):
-    """A fit from a picture or a clip."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return declare(
-            node_id="ExpPortraitTrackHead",
-            display_name="Track Head",
-            category="ExpPortrait/fit",
-            description="Finds a face in a picture or clip, and the head model's shape, pose and expression in it.",
-            search_aliases=["face tracking", "landmarks", "motion capture"],
-            inputs=[
-                HeadModel.Input("head_model", tooltip="The 3D head that is fitted to the face."),
-                clip_input("images", "The picture or clip with the face."),
-                io.Mask.Input("mask", optional=True, tooltip="Only a face whose middle is white here counts."),
-                io.Float.Input(
-                    "fps",
-                    default=25.0,
-                    min=1.0,
-                    max=240.0,
-                    step=0.01,
-                    tooltip="Frames per second of the pictures; a video brings its own.",
-                ),
-                io.Combo.Input(
-                    "face", options=FACES, default="largest", tooltip="Which face to take if there are several."
-                ),
-                io.Combo.Input(
-                    "missing_frames",
-                    options=MISSING,
-                    default="interpolate",
-                    tooltip="What frames without a face show: the way between their neighbours, the frame before, or a "
-                    "resting face.",
-                ),
-                io.Float.Input(
-                    "smoothing",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much the motion is smoothed: 0 keeps every blink, 1 leaves only slow movement.",
-                ),
-                io.Float.Input(
-                    "focal",
-                    default=0.0,
-                    min=0.0,
-                    max=100000.0,
-                    step=1.0,
-                    tooltip="The camera's focal length in pixels; 0 estimates it.",
-                ),
-                io.Int.Input(
-                    "face_number",
-                    default=1,
-                    min=1,
-                    max=64,
-                    optional=True,
-                    tooltip="Which face to take where the face is chosen by number: 1 is the largest, 2 the next.",
-                ),
-                io.Image.Input(
-                    "person_picture",
-                    optional=True,
-                    tooltip="A picture of the person to follow, for the choice 'like the picture'.",
-                ),
-                FaceLandmarks.Input(
-                    "landmarks",
-                    optional=True,
-                    tooltip="Landmarks that ComfyUI's MediaPipe Face Landmarker found in the same pictures.",
-                ),
-            ],
-            outputs=[
-                SmplxFit.Output("fit", display_name="fit"),
-                io.Image.Output("overlay", display_name="overlay"),
-            ],
-        )
-
-    @classmethod
-    def execute(
-        cls, head_model, images, fps: float, face: str, missing_frames: str, smoothing: float, focal: float, mask=None,
-        face_number: int = 1, person_picture=None, landmarks=None,
-    ) -> io.NodeOutput:  # fmt: skip
-        from ..expportrait_core.fit import BuiltInNetworks, CoreLandmarks, fill_missing, smooth_fit
-        from ..expportrait_core.fit.smoothing import require_strength
-        from ..expportrait_core.reports import fit_overlay
-
-        require_strength(smoothing)  # before the clip is tracked
-        pictures, fps = frames_of(images, fps)
-        source = BuiltInNetworks() if landmarks is None else CoreLandmarks(landmarks)
-        person = None if person_picture is None else person_picture[..., :3]
-        fit = core.track(
-            pictures, head_model, fps, focal or None, face, mask, NodeProgress(), missing_frames, face_number, person,
-            source,
+        fit = core.load_fit(
+            path, head_model, person if person >= 0 else None,
+            image_size=(image_height, image_width) if image_width else None, focal=focal or None,
+            fps=source_fps or None, mirror=mirror, legacy10=legacy10,
+            body_model=[model for model in (body_model, second_body_model) if model is not None], allowed=allowed,
         )  # fmt: skip
-        fit = fill_missing(smooth_fit(fit, smoothing), missing_frames)
-        overlay = fit_overlay(pictures, fit, head_model, progress=NodeProgress())
-        return io.NodeOutput(ModelFit(fit, head_model), overlay)
+        return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
 
 
 class SaveSMPLXFit(io.ComfyNode):

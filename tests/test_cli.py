@@ -25,8 +25,9 @@ def sentence(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return refused[0]
 
 
-def test_module_is_the_command() -> None:
-    shown = subprocess.run([sys.executable, "-m", "expportrait_core", "--help"], capture_output=True, text=True)
+@pytest.mark.parametrize("module", ["expportrait_core", "expportrait_core.cli"])
+def test_module_is_the_command(module: str) -> None:
+    shown = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
     assert shown.returncode == 0 and "animate" in shown.stdout
 
 
@@ -67,7 +68,7 @@ ASTRONAUT = ASSETS / "astronaut.png"
 def test_a_portrait_without_a_face_is_refused_before_the_driver_is_tracked(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("expportrait_core.cli._tracked", lambda *_: pytest.fail("the work began"))
+    monkeypatch.setattr("expportrait_core.cli.common.tracked", lambda *_: pytest.fail("the work began"))
     write_picture(tmp_path / "wall.png", torch.full((128, 128, 3), 0.5))
     said = sentence(capsys, "animate", tmp_path / "wall.png", ASSETS / "demo_clip.mp4", "-o", tmp_path / "out")
     assert "No face was found in wall.png" in said
@@ -201,7 +202,7 @@ def test_training_without_the_pictures_says_what_to_install(
 
 
 def test_the_trackers_choices_are_the_cores() -> None:
-    from expportrait_core import cli
+    from expportrait_core.cli import fit as cli
     from expportrait_core.fit import FACES, MISSING
 
     # by number and by likeness have options of their own

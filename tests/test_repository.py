@@ -37,8 +37,10 @@ MAY_IMPORT = {
     "generator": BASE | {"body", "render", "fit", "head", "transfer"},
     "dataset": BASE | {"body", "render", "fit", "head", "transfer", "generator", "media"},
     "evaluate": BASE | {"body", "render", "fit", "head", "transfer", "generator", "media"},
+    "cli": {"portable", "types", "media", "steps", "body", "fit", "head", "transfer", "generator", "walk", "demo"},
 }
-"""Every step by its folder (or file): types, body and earlier steps, never a later one; render serves them all."""
+"""Every step by its folder (or file): types, body and earlier steps, never a later one; render serves them all, and the
+command line stands before them."""
 
 IN_ONE_FILE = {"nvdiffrast", "numba", "mediapipe", "accelerate", "peft", "ray", "smplx", "av", "skimage"}
 """Optional or licensed packages, and the one that writes clips: each behind one file, which says what is missing."""

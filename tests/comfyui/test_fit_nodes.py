@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import urllib.request
@@ -13,18 +14,27 @@ import pytest
 import torch
 
 from expportrait_core.assets import PERFORMANCE
+from expportrait_core.body import load_head_model
 from expportrait_core.fit import EASINGS, GROUPED, LOOPS, METHODS, MODES, load_fit, load_preset, preset_names, save_fit
 from expportrait_core.media import read_picture
 from expportrait_core.types import HEAD
 
+from ..body.smplx_file import write_bare_head
 from ..fit.formats import tracker_files
+from ..fit.formats.strangers import smplx_like, write_as_flame
+from ..fit.formats.test_arkit import write as write_arkit
+from ..fit.option_names import named_options
 from . import browser
 from . import server as server_module
 from .graphs import node as n
 
 ROOT = Path(__file__).parents[2]
+OLDER_FRONTEND = "1.27.10"  # the oldest that pyproject.toml allows
 MODEL = n("ExpPortraitLoadHeadModel", model="default head (CC0)", upsampling_level=0)
 LOAD = "ExpPortraitLoadSMPLXFit"
+WIDGETS = {"file": "demo performance (built-in)", "person": -1, "mirror": False, "source_fps": 0, "legacy10": False,
+           "image_width": 0, "image_height": 0, "focal": 0}  # fmt: skip
+"""Of Load SMPL-X Fit, in their order, with their defaults."""
 SETTINGS = dict.fromkeys(GROUPED, 0.0) | {
     "preset": "none", "preset_amount": 1.0, "mode": "add", "start": 0, "end": 0, "fade": 0.2, "mouth_gain": 1.0,
     "eyes_gain": 1.0, "brows_gain": 1.0, "pose_gain": 1.0, "motion": "absolute", "neutral_frame": 0, "frames": 1,
@@ -155,9 +165,100 @@ def test_an_edited_file_is_read_again(server, fit) -> None:
 
 def test_what_is_optional_comes_last_and_in_the_order_it_came_in(server) -> None:
     info = server.get(f"/object_info/{LOAD}")[LOAD]
-    assert list(info["input_order"]["optional"]) == ["person", "body_model"]
+    assert list(info["input_order"]["optional"]) == [
+        "person", "body_model", "second_body_model", "mirror", "source_fps", "legacy10", "image_width", "image_height",
+        "focal",
+    ]  # fmt: skip
     assert info["input"]["optional"]["person"][1]["default"] == -1
     assert saved(server, loaded(server, "demo performance (built-in)")).num_frames == 72
+
+
+# ----------------------------------------------------------------------------------------- what a file does not say
+
+
+def test_what_sentences_ask_for_is_an_input(server) -> None:
+    """By the same name, but where ComfyUI has another: an input must not be called as an output, and has one value."""
+    optional = server.get(f"/object_info/{LOAD}")[LOAD]["input"]["optional"]
+    other = {"fps": ["source_fps"], "image_size": ["image_width", "image_height"],
+             "body_model": ["body_model", "second_body_model"]}  # fmt: skip
+    for name in named_options():
+        for called in other.get(name, [name]):
+            assert called in optional, name
+            assert called == name or name == "body_model" or name in optional[called][1]["tooltip"], "nobody finds it"
+
+
+def same(fit, other) -> bool:
+    return all(torch.equal(getattr(fit, name), getattr(other, name)) for name in ("expression", "poses", "translation"))
+
+
+def test_options_of_a_file_are_the_cores(server, tmp_path: Path) -> None:
+    inputs = server.base / "input"
+    recording = write_arkit(inputs / "take.csv", [{"EyeBlinkLeft": 0.7, "HeadYaw": 0.2}] * 3)
+    more = {"mirror": True, "source_fps": 12.0, "image_width": 640, "image_height": 480, "focal": 700.0}
+    made = saved(server, loaded(server, "take.csv", **more))
+    assert same(made, load_fit(recording, mirror=True)) and not same(made, load_fit(recording))
+    assert (made.fps, made.image_size, float(made.camera.intrinsics[0, 0, 0])) == (12, (480, 640), 700)
+    plain = saved(server, loaded(server, "take.csv", mirror=False, source_fps=0.0, image_width=0, focal=0.0))
+    assert same(plain, load_fit(recording)) and (plain.fps, plain.image_size) == (60, (512, 512))
+    said = refused(loaded(server, "take.csv", image_width=640))
+    assert "image_width is 640 and image_height 0, expected both" in said
+    assert "`mirror` is for ARKit recordings" in refused(loaded(server, "demo performance (built-in)", mirror=True))
+    tracker_files.write_smplerx(inputs / "ten")
+    assert "in the space 'smplx100'" in refused(loaded(server, "ten/"))
+    assert "in the space 'smplx10'" in refused(loaded(server, "ten/", legacy10=True))
+
+
+def test_both_body_models_are_used(server, coarse_head) -> None:
+    """A SMPL-X body with FLAME's expressions, on the default head, as the core itself reads it."""
+    models, clip = server.base / "models" / "smplx", server.base / "input" / "both"
+    for folder in (models, clip):
+        folder.mkdir(exist_ok=True)
+    tracker_files.write_ehm(clip)
+    flame = write_as_flame(models, smplx_like(coarse_head, 1.0, (0.003, -0.74, -0.12))[0])
+    smplx = write_bare_head(models / "SMPLX_NEUTRAL.npz")[0]
+    bodies = [load_head_model(path, 0) for path in (flame, smplx)]
+    graph = {
+        "model": MODEL,
+        "flame": n("ExpPortraitLoadHeadModel", model=flame.name, upsampling_level=0),
+        "smplx": n("ExpPortraitLoadHeadModel", model=smplx.name, upsampling_level=0),
+        "fit": n(LOAD, head_model=["model", 0], file="both/", body_model=["flame", 0]),
+        "save": n("ExpPortraitSaveSMPLXFit", fit=["fit", 0], filename_prefix="t/bodies"),
+    }  # fmt: skip
+    one = saved(server, server.run(graph))
+    graph["fit"]["inputs"]["second_body_model"] = ["smplx", 0]
+    both = saved(server, server.run(graph))
+    for made, given in ((one, bodies[:1]), (both, bodies)):
+        expected = load_fit(clip, coarse_head, body_model=given)
+        for name in ("expression", "poses", "translation"):
+            assert torch.allclose(getattr(made, name), getattr(expected, name), atol=1e-5), name
+    assert (one.translation - both.translation).abs().max() > 0.005, "the second model keeps the head in its place"
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="there is no chromium here")
+@pytest.mark.parametrize("version", [None, OLDER_FRONTEND])
+def test_what_was_saved_before_these_inputs_loads_as_it_was(
+    install, server, tmp_path: Path, version: str | None
+) -> None:
+    """Values are kept by position: fewer of them leave the rest as it is by default."""
+    node = next(node for node in json.loads((ROOT / "workflows" / "normals_only.json").read_text("utf-8"))["nodes"]
+                if node["type"] == LOAD)  # fmt: skip
+    assert node["widgets_values"] == list(WIDGETS.values()), "the shared workflows have them all"
+    with contextlib.ExitStack() as stack:
+        if version:
+            root = server_module.frontend(version)
+            server = stack.enter_context(server_module.running(install, tmp_path, "--front-end-root", str(root)))
+        page = stack.enter_context(browser.page_of(server))
+        for kept in (1, 2):
+            old = {**node, "id": 1, "widgets_values": node["widgets_values"][:kept], "inputs": node["inputs"][:2],
+                   "outputs": [{**output, "links": None} for output in node["outputs"]]}  # fmt: skip
+            old["inputs"][0] = {**old["inputs"][0], "link": None}
+            workflow = {"last_node_id": 1, "last_link_id": 0, "nodes": [old], "links": [], "groups": [], "config": {},
+                        "extra": {}, "version": 0.4}  # fmt: skip
+            page.evaluate("workflow => window.app.loadGraphData(workflow)", workflow)
+            found = page.evaluate("window.app.graph._nodes[0].widgets.map(w => [w.name, w.value])")
+            assert {name: value for name, value in found if not name.startswith("upload")} == WIDGETS
+            sent = page.evaluate("window.app.graphToPrompt().then(p => p.output['1'].inputs)")
+            assert {name: sent[name] for name in WIDGETS} == WIDGETS
 
 
 # ------------------------------------------------------------------------------------------------------------ uploads
@@ -189,7 +290,7 @@ def test_files_are_uploaded_by_button_and_by_drop(server, fit, tmp_path: Path) -
             window.app.graph.add(node);
         }}""")
         names = page.evaluate("window.app.graph._nodes[0].widgets.map(w => w.name)")
-        assert names == ["file", "person", "upload file", "upload folder"]
+        assert names == [*WIDGETS, "upload file", "upload folder"]
         with page.expect_file_chooser() as chooser:
             page.evaluate("window.app.graph._nodes[0].widgets.find(w => w.name === 'upload file').callback()")
         chooser.value.set_files(button)

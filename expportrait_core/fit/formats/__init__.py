@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ...reach import Allowed, only, require_reach
 from ...types import Camera, HeadModel, SMPLXFit
 from .. import fit_file
-from ..refusal import Refusal, checks_of_types, sentences
+from ..refusal import Refusal, Unnamed, checks_of_types, sentences
 from . import (
     arkit,
     beat2,
@@ -30,8 +30,8 @@ from . import (
     smplifyx,
     vhap,
 )
-from .build import Options
-from .for_head import for_head
+from .build import Options, with_options
+from .for_head import LEGACY, for_head
 from .source import Source, open_source
 
 
@@ -50,6 +50,8 @@ READERS = (
     *(Reader(module.NAME, module.LOOKS_LIKE, module.recognise, module.read) for module in _TRACKERS),
 )
 
+OF_SEVERAL = {module.NAME for module in (smplerx, smplifyx, emica)}  # people in one folder
+
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,7 @@ def load_fit(
     legacy10: bool = False,
     body_model: HeadModel | Sequence[HeadModel] | None = None,
     allowed: Allowed | None = None,
+    focal: float | None = None,
 ) -> SMPLXFit:
     """Read a fit: this package's own (`.npz`, or `.safetensors` from `SMPLXFit.save`), or a tracker's file or folder.
 
@@ -74,23 +77,25 @@ def load_fit(
     Args:
         head_model: the head model that the fit is going to move; its expression space is checked at once.
         person: which one, where a file has several; None takes the one in most frames.
-        camera: for files without one (BEAT2, ARKit), or instead of the file's.
+        camera: for files without one (BEAT2, ARKit), or instead of the file's: of every frame, or one for all.
         image_size: height and width of the full picture, where the file does not say it.
         fps: frames per second, where the file does not say it or is wrong.
         mirror: swap left and right of an ARKit recording.
-        legacy10: ten expression values of SMPLer-X or SMPLify-X are those of SMPL-X's old 10 + 10 file.
+        legacy10: ten expression values of SMPLer-X, SMPLify-X, DELTA or BEAT2 are those of SMPL-X's old 10 + 10 file.
         body_model: the user's own SMPL-X or FLAME model (`load_head_model` of that file), or both, for a fit that was
             made with it and a head that is another: expressions are converted, the head stays where it was in the
             picture, and what could not be kept is logged. ExAvatar and EHM-Tracker need both.
         allowed: whether a file or folder may be opened, asked of each, also of those that lie beside the given one;
             None lets all be opened.
+        focal: focal length in pixels, where the file does not say it (SMPLify-X) or has no camera, or instead of the
+            file's. The principal point stays where the file has it, or is the middle of the picture.
 
     Raises:
         ValueError: no such file, no known format, damaged, without frames, of another expression space than the head
-            model, or in need of a file that may not be opened.
+            model, in need of a file that may not be opened, or an option that is wrong or of no use for this file.
     """
     path = Path(path)
-    options = Options(person, camera, image_size, fps, mirror, legacy10)
+    options = Options(person, camera, image_size, fps, mirror, legacy10, focal)
     with only(allowed):
         fit, _ = _read(path, options)
     if head_model is None:
@@ -99,9 +104,9 @@ def load_fit(
     return for_head(fit, head_model, bodies)
 
 
-def load_fit_and_format(path: str | Path, person: int | None = None) -> tuple[SMPLXFit, str]:
+def load_fit_and_format(path: str | Path, options: Options = Options()) -> tuple[SMPLXFit, str]:
     """A fit as `load_fit` reads it, and whose format it was in. Raises as `load_fit`."""
-    return _read(Path(path), Options(person))
+    return _read(Path(path), options)
 
 
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
@@ -110,12 +115,30 @@ def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
         if path.suffix == ".safetensors" and path.is_file():
             reading.format_name = READERS[0].name
             with checks_of_types():
-                return SMPLXFit.load(path), reading.format_name
-        source = open_source(path)
-        reader = _recognise(source)
-        reading.format_name = reader.name
-        log.info("%s: %s", path.name, reader.name)
-        return reader.read(source, options), reader.name
+                fit = SMPLXFit.load(path)
+        else:
+            source = open_source(path)
+            reader = _recognise(source)
+            reading.format_name = reader.name
+            log.info("%s: %s", path.name, reader.name)
+            fit = reader.read(source, options)
+        _require_use(options, fit, reading.format_name)
+        return with_options(fit, options), reading.format_name
+
+
+def _require_use(options: Options, fit: SMPLXFit, format_name: str) -> None:
+    """Refuse what a fit of this format has no use for: left out in silence, it would seem to be done."""
+    if options.mirror and format_name != arkit.NAME:
+        raise Unnamed(f"`mirror` is for ARKit recordings, and the format is {format_name}. Leave it out.")
+    if options.legacy10 and fit.expression_space != LEGACY:
+        raise Unnamed(
+            f"`legacy10` is for the ten expressions of SMPL-X's old file, and these are {fit.expression.shape[1]} in "
+            f"the space '{fit.expression_space}'. Leave it out."
+        )
+    if options.person and format_name not in OF_SEVERAL:
+        raise Unnamed(
+            f"`person` is {options.person}, and the format is {format_name}, which holds one person. Leave it out."
+        )
 
 
 def _recognise(source: Source) -> Reader:

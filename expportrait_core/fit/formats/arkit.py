@@ -105,7 +105,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     expression = np.zeros((rows, len(names)))
     for column, unit in enumerate(names):
         expression[:, column] = units.get(unit, 0)
-    camera = given_camera(options, rows) or cameras.frontal(rows, np.array([0, eye_height, 0]), SIZE)
+    camera = given_camera(options, rows)
+    camera = camera or cameras.frontal(rows, np.array([0, eye_height, 0]), options.image_size or SIZE)
     return build(np.zeros(10), expression, "arkit", full_pose, np.zeros((rows, 3)), camera, "default-head",
                  options.fps or fps, frame_ids, seen)  # fmt: skip
 

@@ -37,7 +37,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     betas = shape_values(arrays["betas"], f"{name}: betas")
     camera = given_camera(options, frames)
     if camera is None and frames:
-        log.warning("%s has no camera; one in front of the first frame's face is assumed. Give `camera`.", name)
+        log.warning("%s has no camera; one in front of the first frame's face is assumed, with the `focal` and "
+                    "`image_size` that you give.", name)  # fmt: skip
         camera = cameras.frontal(frames, translation[0] + [0, cameras.FACE_HEIGHT, 0], options.image_size or SIZE)
     fps = options.fps or frame_rate(arrays.get("mocap_frame_rate", FPS), f"{name}: mocap_frame_rate")
     space = "smplx100" if expression.shape[1] > 10 else ten_expressions(options, name)

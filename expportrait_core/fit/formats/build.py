@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import torch
 
 from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, Camera, SMPLXFit
-from ..refusal import Unnamed, checks_of_types
+from ..refusal import Refusal, Unnamed, checks_of_types
+from . import cameras
+from .values import MAX_SIDE
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +27,32 @@ PARTS = {  # joints of a body that trackers write together
 
 @dataclass(frozen=True)
 class Options:
-    """What the user knows and the file does not say."""
+    """What the user knows and the file does not say.
+
+    A sentence that asks for one of them calls it by its name here, in backquotes, and puts nothing else into them. The
+    command line has the same names (`image_size` is `--image-size`), and so has the node Load SMPL-X Fit, as near as
+    ComfyUI lets it; a test holds them together. A whole camera is for programs alone: no sentence asks for it.
+    """
 
     person: int | None = None  # of several; None is the one in most frames
-    camera: Camera | None = None  # for files without one: of every frame, or one for all
+    camera: Camera | None = None  # instead of the file's: of every frame, or one for all
     image_size: tuple[int, int] | None = None  # height, width of the full picture, where the file does not say it
     fps: float | None = None
     mirror: bool = False  # swap left and right of an ARKit recording
     legacy10: bool = False  # ten expression values are those of SMPL-X's old 10 + 10 file
+    focal: float | None = None  # pixels, where the file does not say it, or instead of what it says
+
+    def __post_init__(self) -> None:
+        if self.focal is not None and not 0 < self.focal < math.inf:
+            raise ValueError(f"`focal` is {self.focal:g}, expected a focal length above 0 in pixels.")
+        if self.camera is not None and self.focal is not None:
+            raise ValueError("A whole camera is given, and `focal` beside it, which would change it. Give one of them.")
+        if self.image_size is not None:
+            sides = tuple(self.image_size)
+            if len(sides) != 2 or not all(1 <= side <= MAX_SIDE for side in sides):
+                raise ValueError(
+                    f"`image_size` is {self.image_size}, expected height and width in pixels, 1 to {MAX_SIDE:,} each."
+                )
 
 
 def poses(num_frames: int, **parts: np.ndarray) -> np.ndarray:
@@ -111,6 +132,38 @@ def given_camera(options: Options, num_frames: int) -> Camera | None:
     if len(camera) != 1:
         raise Unnamed(f"The given camera has {len(camera)} frames, the fit {num_frames}. Give one, or as many.")
     return camera.repeat(num_frames)
+
+
+def assumed_camera(options: Options, num_frames: int, why: str) -> Camera:
+    """The user's lens at the world's origin, for trackers whose world is the camera's own and a file without one.
+
+    Raises:
+        Refusal: with the sentence `why`, where the user does not give all that it takes.
+    """
+    if options.focal is None or options.image_size is None:
+        raise Refusal(why)
+    height, width = options.image_size
+    k = cameras.intrinsics(np.full(num_frames, options.focal), np.tile([width / 2, height / 2], (num_frames, 1)))
+    return cameras.opencv(k, np.tile(np.eye(4), (num_frames, 1, 1)), options.image_size)
+
+
+def with_options(fit: SMPLXFit, options: Options) -> SMPLXFit:
+    """The fit with what the user gives instead of what its file says, whatever its format.
+
+    Raises:
+        Refusal: the camera is of pictures of another size.
+    """
+    camera = given_camera(options, fit.num_frames) or fit.camera
+    if options.focal is not None:
+        camera = cameras.with_focal(camera, options.focal)
+    if options.image_size is not None and camera.image_size != tuple(options.image_size):
+        (height, width), (said_height, said_width) = camera.image_size, options.image_size
+        raise Unnamed(
+            f"Its camera is of pictures of {width}×{height} pixels (width×height), and `image_size` says "
+            f"{said_width}×{said_height}. Leave it out, or choose the file that was tracked from those pictures."
+        )
+    with checks_of_types():
+        return fit.replace(camera=camera, fps=fit.fps if options.fps is None else float(options.fps))
 
 
 def _floats(array: np.ndarray) -> torch.Tensor:

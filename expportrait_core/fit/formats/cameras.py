@@ -85,8 +85,12 @@ def orthographic(
     shift: np.ndarray,  # [F, 2] metres, added to x and y before scaling
     side: int,  # pixels of the square picture
     y_up: bool,  # False where the pose already turned the head upside down into the picture's axes
+    focal: float | None = None,  # pixels, where the user knows the lens
 ) -> Camera:
-    """From (s, tx, ty) of weak-perspective trackers: a camera so far away that depth does not matter."""
+    """From (s, tx, ty) of weak-perspective trackers: a camera so far away that depth does not matter.
+
+    With the user's lens it stands where the head is as large as the tracker saw it.
+    """
     frames = len(scale)
     if (scale <= 0).any():
         row = int((scale <= 0).argmax())
@@ -94,11 +98,13 @@ def orthographic(
             f"The orthographic camera has a scale of zero or less: {scale[row]:g} in frame {row + 1} of {frames}, "
             f"expected more. Track the clip again."
         )
-    focal = scale * side / 2 * FAR
+    per_metre = scale * side / 2  # pixels
+    focals = per_metre * FAR if focal is None else np.full(frames, focal)
     moved = np.concatenate([shift, np.zeros((frames, 1))], 1)
     view = np.diag([1.0, -1.0, -1.0]) if y_up else np.eye(3)
-    translation = moved @ view.T + [0, 0, FAR]
-    k = intrinsics(focal, np.full((frames, 2), side / 2))
+    translation = moved @ view.T
+    translation[:, 2] += focals / per_metre
+    k = intrinsics(focals, np.full((frames, 2), side / 2))
     return opencv(k, extrinsics(np.tile(view, (frames, 1, 1)), translation), (side, side))
 
 
@@ -132,6 +138,13 @@ def frontal(
     w2c = np.tile(np.eye(4), (frames, 1, 1))
     w2c[:, :3, 3] = -np.asarray(target) - [0, 0, distance]
     return opengl(k, w2c, image_size)
+
+
+def with_focal(camera: Camera, focal: float) -> Camera:
+    """The same camera with another lens: the focal length in pixels, along both axes."""
+    k = camera.intrinsics.clone()
+    k[:, 0, 0] = k[:, 1, 1] = focal
+    return camera.replace(intrinsics=k)
 
 
 def _floats(array: np.ndarray) -> torch.Tensor:

@@ -44,7 +44,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     full_pose = from_matrix(stack(contents, frames, "full_pose", 55, 3, 3))
     cam = stack(contents, frames, "cam", 3)
     side = max(options.image_size) if options.image_size else SIDE
-    camera = given_camera(options, count) or cameras.orthographic(cam[:, 0], cam[:, 1:], side, y_up=False)
+    camera = given_camera(options, count)
+    camera = camera or cameras.orthographic(cam[:, 0], cam[:, 1:], side, y_up=False, focal=options.focal)
     name = frames[0].path.name
     betas, values = (numbers(value_of(contents[0], key, name), f"{name}: {key}").size for key in ("shape", "exp"))
     space = ten_expressions(options, source.path.name) if values == 10 else f"smplx{values}"

@@ -58,8 +58,8 @@ def read(source: Source, options: Options) -> SMPLXFit:
     return build(
         stack(contents, frames, "shape", contents[0]["shape"].size if "shape" in contents[0] else 300),
         stack(contents, frames, "exp", values), f"flame{values}", poses(count, global_orient=head, jaw=jaw),
-        np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents), "flame", options.fps or FPS,
-        [frame.number for frame in frames],
+        np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents, options.focal), "flame",
+        options.fps or FPS, [frame.number for frame in frames],
     )  # fmt: skip
 
 
@@ -104,8 +104,8 @@ def _read_frame(folder) -> dict[str, np.ndarray]:
     return {key: read_npy(path) for key in KEYS if (path := folder / f"{key}.npy").is_file()}
 
 
-def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
+def _camera(frames: list[Frame], contents: list[dict], focal: float | None) -> Camera:
     log.warning("The camera of %s is that of the tracker's crop of %d pixels; where the crop lay in the picture is "
-                "not written. Give `camera` to place it.", frames[0].path.parent.name, SIDE)  # fmt: skip
+                "not written. Use how the head moves, not where it is.", frames[0].path.parent.name, SIDE)  # fmt: skip
     cam = stack(contents, frames, "cam", 3)
-    return cameras.orthographic(cam[:, 0], cam[:, 1:], SIDE, y_up=True)
+    return cameras.orthographic(cam[:, 0], cam[:, 1:], SIDE, y_up=True, focal=focal)

@@ -17,7 +17,7 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal
 from . import cameras
-from .build import Options, build, given_camera, poses, sides
+from .build import Options, assumed_camera, build, given_camera, poses, sides
 from .frames import Frame, numbered, read_all, stack
 from .source import Source, open_folder, read_json
 from .values import shape_values
@@ -75,10 +75,11 @@ def _camera(subject: Path, frames: list[Frame], options: Options, name: str) -> 
     of_camera = [Frame(frame.number, folder / frame.path.name) for frame in frames]
     missing = next((frame.path.name for frame in of_camera if not frame.path.is_file()), None)
     if missing:
-        raise Refusal(
-            f"{subject.name} lacks cam_params/{missing}. Give the subject's folder, which holds smplx_optimized and "
-            f"cam_params (cameras of COLMAP in sparse/ are not read), or a `camera`."
-        )
+        return assumed_camera(  # its world is the camera's own, but where COLMAP found the cameras
+            options, len(frames), f"{subject.name} lacks cam_params/{missing}. Give the subject's folder, which holds "
+            f"smplx_optimized and cam_params (cameras of COLMAP in sparse/ are not read), or, where COLMAP was not "
+            f"used, the camera's `focal` and `image_size`."
+        )  # fmt: skip
     contents = read_all(of_camera, read_json)
     centre = stack(contents, of_camera, "princpt", 2)
     k = cameras.intrinsics(stack(contents, of_camera, "focal", 2), centre)

@@ -44,9 +44,10 @@ def for_head(fit: SMPLXFit, head: HeadModel, bodies: Sequence[HeadModel] = ()) -
     source = next((body for body in bodies if fit.model_id == body.model_id or family(fit) == family(body)), None)
     if source is None:
         made_with = FAMILIES.get(family(fit), f"'{fit.model_id}'")
+        place = "a second `body_model`" if bodies else "`body_model`"
         log.warning("The head's place in the picture cannot be kept on '%s' without the model that the fit was made "
-                    "with: only its motion relative to the first frame can be used. Give your own %s file as "
-                    "`body_model` to keep it.", head.model_id, made_with)  # fmt: skip
+                    "with: only its motion relative to the first frame can be used. Give your own %s file as %s to "
+                    "keep it.", head.model_id, made_with, place)  # fmt: skip
         return converted
     from .retarget import keep_place
 
@@ -93,7 +94,9 @@ def _expressions(fit: SMPLXFit, head: HeadModel, bodies: Sequence[HeadModel]) ->
     if space is None:
         fit.require_space(head)
     place = family(fit)  # of the mesh that was posed, which need not be that of the expressions
-    also = f", and your {FAMILIES.get(place, place)} file to keep the head in its place" if place != space else ""
+    also = ""
+    if place != space:
+        also = f", and your {FAMILIES.get(place, place)} file as a second `body_model` to keep the head in its place"
     raise ValueError(
         f"The fit's expressions are in the space '{fit.expression_space}', the head model '{head.model_id}' has "
         f"'{head.expression_space}'. Track the clip with this head model, or load the head model that the fit was made "

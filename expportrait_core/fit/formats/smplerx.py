@@ -10,10 +10,9 @@ import re
 import numpy as np
 
 from ...types import Camera, SMPLXFit
-from ..refusal import Refusal
 from . import cameras
 from .arrays import read_npz
-from .build import Options, build, given_camera, poses, sides, ten_expressions
+from .build import Options, assumed_camera, build, given_camera, poses, sides, ten_expressions
 from .frames import Frame, choose_person, in_order, read_all, stack
 from .source import Source, open_folder, read_json
 from .values import box, value_of
@@ -74,10 +73,10 @@ def _camera(source: Source, frames: list[Frame], options: Options) -> Camera:
     of_meta = [Frame(frame.number, folder / f"{frame.path.stem}.json") for frame in frames]
     missing = next((frame.path.name for frame in of_meta if frame.path.name not in have), None)
     if missing:
-        raise Refusal(
-            f"{source.path.name} lacks meta/{missing}, which holds the camera of its frame. Give the whole output "
-            f"folder of SMPLer-X, or a `camera`."
-        )
+        return assumed_camera(
+            options, len(frames), f"{source.path.name} lacks meta/{missing}, which holds the camera of its frame. Give "
+            f"the whole output folder of SMPLer-X, or the camera's `focal` and `image_size`."
+        )  # fmt: skip
     meta = read_all(of_meta, read_json)
     boxes = np.array([_far_corner(content, frame) for content, frame in zip(meta, of_meta, strict=True)])
     size = sides(options.image_size, (boxes[:, 1].max(), boxes[:, 0].max()), source.path.name)

@@ -90,7 +90,9 @@ def _people(source: Source, first: bool = False) -> list[tuple[int, int, str]]:
 
 def _camera(frames: list[Frame], contents: list[dict], options: Options, name: str) -> Camera:
     size = sides(options.image_size, SIZE, name)
-    log.warning("%s does not write its focal length: %g pixels are taken, SMPLify-X's default.", name, FOCAL)
+    if options.focal is None:
+        log.warning("%s does not write its focal length: %g pixels are taken, SMPLify-X's default. Give `focal` where "
+                    "it was another.", name, FOCAL)  # fmt: skip
     rotation = stack(contents, frames, "camera_rotation", 3, 3)
     k = cameras.intrinsics(np.full(len(frames), FOCAL), np.tile([size[1] / 2, size[0] / 2], (len(frames), 1)))
     return cameras.opencv(k, cameras.extrinsics(rotation, stack(contents, frames, "camera_translation", 3)), size)

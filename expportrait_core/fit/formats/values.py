@@ -94,8 +94,8 @@ def frame_rate(value: Any, what: str) -> float:
     array = numbers(value, what)
     if array.size != 1 or not LOWEST_FPS <= array.item() <= HIGHEST_FPS:
         raise Refusal(
-            f"{what} is {shown(value)}, expected frames per second, {LOWEST_FPS:g} to {HIGHEST_FPS:,.0f}. The file is "
-            f"damaged."
+            f"{what} is {shown(value)}, expected frames per second, {LOWEST_FPS:g} to {HIGHEST_FPS:,.0f}. Give `fps` "
+            f"if you know it."
         )
     return array.item()
 

@@ -81,8 +81,8 @@ def _numbers_of(arrays: dict[str, np.ndarray], count: int, name: str) -> list[in
 def _tracked_camera(arrays: dict[str, np.ndarray], count: int, name: str) -> Camera:
     if "focal_length" not in arrays or "image_size" not in arrays:
         raise Refusal(
-            f"{name} holds no camera, because VHAP was given calibrated ones. Give the folder that "
-            f"`export_as_nerf_dataset` wrote, or a `camera`."
+            f"{name} holds no camera, because VHAP was given calibrated ones. Give the folder that its "
+            f"export_as_nerf_dataset wrote."
         )
     height, width = picture_size(arrays["image_size"], f"{name}: image_size")
     focal = numbers(arrays["focal_length"], f"{name}: focal_length").ravel()
@@ -126,7 +126,7 @@ def _exported_camera(folder: Source, frames: list[Frame]) -> Camera:
     outer = open_folder(folder.path.parent)
     name = next((n for n in ("transforms.json", "transforms_train.json") if n in outer.files), None)
     if name is None:
-        raise Refusal(f"{outer.path.name} lacks transforms.json, the cameras. Give VHAP's whole export, or a `camera`.")
+        raise Refusal(f"{outer.path.name} lacks transforms.json, the cameras. Give VHAP's whole export.")
     entries = value_of(read_json(outer.path / name), "frames", name)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise Refusal(f"{name}: frames is {shown(entries)}, expected a list of cameras. It is damaged; export again.")

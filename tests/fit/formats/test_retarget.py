@@ -278,14 +278,15 @@ def test_a_smplx_body_with_flame_expressions_needs_both_files(
     flame = smplx_like(coarse_head, 1.0, FLAME_ORIGIN)[0].replace(expression_space="flame100", model_id="generic_model")
     body, _ = smplx_like(coarse_head, 1.0, SMPLX_ORIGIN)
     before = load_fit(tmp_path)
-    with pytest.raises(ValueError, match="your own FLAME file .* to convert, and your SMPL-X file to keep the head"):
+    with pytest.raises(ValueError, match="your own FLAME file .* to convert, and your SMPL-X file as a second"):
         load_fit(tmp_path, coarse_head)
     fit = load_fit(tmp_path, coarse_head, body_model=(flame, body))
     assert NO_PLACE not in caplog.text and fit.expression.any()
     still = torch.zeros(4, 0)
     in_place = off(fit.replace(expression=still), coarse_head, before.replace(expression=still), body)
     alone = load_fit(tmp_path, coarse_head, body_model=flame)
-    assert NO_PLACE in caplog.text and "Give your own SMPL-X file" in caplog.text and not alone.betas.any()
+    assert NO_PLACE in caplog.text and "your own SMPL-X file as a second `body_model`" in caplog.text
+    assert not alone.betas.any()
     lost = off(alone.replace(expression=still), coarse_head, before.replace(expression=still), body)
     assert in_place.mean() < 0.02 * lost.mean()
 

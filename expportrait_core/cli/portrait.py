@@ -1,0 +1,116 @@
+"""`demo`, `personalize`, `animate`, `render` and `generate`: the way from picture and driver to the video."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..steps import Steps
+from .arguments import add_command, add_driver, add_head, add_output
+from .common import driver_fit, head_model, say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..types import RenderedHead
+
+
+def add_demo(commands) -> None:
+    demo = add_command(commands, "demo", _demo, "the whole walk on the built-in photo and performance")
+    demo.add_argument("-o", "--output", type=Path, default=Path("output/demo"), help="folder (default: %(default)s)")
+    demo.set_defaults(writes=("normals.mp4", "preview.mp4", "portrait.mp4", "head.safetensors", "contact_sheet.png"))
+
+
+def add_commands(commands) -> None:
+    text = "make the 3D head of a portrait"
+    personalize = add_command(commands, "personalize", _personalize, text, model=True, size=True)
+    personalize.add_argument("images", type=Path, help="picture, or clip of the person")
+    add_output(personalize, "head file to write; the cropped picture goes beside it", ".safetensors")
+    personalize.set_defaults(beside=(".png",))
+
+    text = "picture and driver to normals and preview"
+    animate = add_command(commands, "animate", _animate, text, model=True, size=True)
+    animate.add_argument("images", type=Path, help="the portrait: a picture, or clip of the person")
+    add_driver(animate)
+    add_output(animate, "folder to write into")
+    animate.set_defaults(writes=("picture.png", "head.safetensors", "normals.mp4", "preview.mp4"))
+
+    render = add_command(commands, "render", _render, "head and driver to a clip of normals", size=True)
+    add_head(render)
+    add_driver(render)
+    add_output(render, "clip to write", ".mp4")
+
+    generate = add_command(commands, "generate", _generate, "picture, head and driver to a video", size=True)
+    generate.add_argument("picture", type=Path, help="the picture beside the head file, or its preview clip")
+    add_head(generate)
+    add_driver(generate)
+    generate.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    add_output(generate, "clip to write", ".mp4")
+
+
+def _demo(options: argparse.Namespace, steps: Steps) -> None:
+    from ..demo import run_demo
+
+    report = run_demo(options.output, steps)
+    say(f"{report['frames']} frames in {report['seconds']['total']:.0f} s. Look at {options.output}/contact_sheet.png")
+
+
+def _personalize(options: argparse.Namespace, steps: Steps) -> None:
+    from ..media import read_images, write_picture
+    from ..walk import make_portrait
+
+    images, _ = read_images(options.images)
+    portrait = make_portrait(images, head_model(options), options.size, steps)
+    say(portrait.head.save(options.output))
+    say(write_picture(options.output.with_suffix(".png"), portrait.picture))
+
+
+def _animate(options: argparse.Namespace, steps: Steps) -> None:
+    from ..fit import require_face
+    from ..media import read_images, write_clip, write_picture
+    from ..walk import animate
+
+    model, folder = head_model(options), options.output
+    images, _ = read_images(options.images)
+    require_face(images, options.images.name)  # before a driving clip is tracked
+    made = animate(images, driver_fit(options, model, steps), model, options.size, steps, options.head_pose)
+    say(write_picture(folder / "picture.png", made.portrait.picture))
+    say(made.portrait.head.save(folder / "head.safetensors"))
+    say(write_clip(folder / "normals.mp4", made.maps.normals, made.maps.fps))
+    say(write_clip(folder / "preview.mp4", made.preview, made.maps.fps))
+
+
+def _render(options: argparse.Namespace, steps: Steps) -> None:
+    from ..media import write_clip
+
+    maps = _maps(options, steps)
+    say(write_clip(options.output, maps.normals, maps.fps))
+
+
+def _generate(options: argparse.Namespace, steps: Steps) -> None:
+    from ..generator import generate
+    from ..media import read_images, write_clip
+
+    pictures, _ = read_images(options.picture)
+    maps = _maps(options, steps, pictures)
+    with steps("generate") as progress:
+        video = generate(pictures[0] if len(pictures) == 1 else pictures, maps, seed=options.seed, progress=progress)
+    say(write_clip(options.output, video, maps.fps))
+
+
+def _maps(options: argparse.Namespace, steps: Steps, pictures: Tensor | None = None) -> RenderedHead:
+    """The normals of a saved head that a driver moves, after a look whether `pictures` [F, H, W, 3] go with them."""
+    from ..body import load_head_model
+    from ..fit import require_framing
+    from ..generator import require_pictures
+    from ..head import load_head
+    from ..walk import drive
+
+    own = None if options.head_model == "default" else load_head_model(options.head_model, level=0)
+    head = load_head(options.head, own)  # brings its own level
+    driver = driver_fit(options, head.model, steps)
+    if pictures is not None:
+        require_framing(pictures[:1], head.fit, options.picture.name)
+        require_pictures(len(pictures), driver.num_frames)
+    return drive(head, driver, options.size, steps, options.head_pose)[1]
