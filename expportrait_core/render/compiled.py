@@ -7,6 +7,7 @@ has many. The kernels let go of Python's lock instead, and `workers` calls them 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
@@ -33,9 +34,37 @@ def compiled(kernel: Callable) -> Callable:
     if numba is None:
         return kernel
     try:
-        return numba.njit(cache=True, **OPTIONS)(kernel)
+        return _forgiving(numba.njit(cache=True, **OPTIONS)(kernel))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
         return numba.njit(**OPTIONS)(kernel)
+
+
+def _forgiving(kernel: Callable) -> Callable:
+    """Let files that a full disk or a power cut left half written cost a compilation, and not the drawing: numba
+    lets the error of reading or writing them through, in every process, until somebody deletes them."""
+    cache = getattr(kernel, "_cache", None)
+    if not hasattr(cache, "load_overload") or not hasattr(cache, "save_overload"):
+        return kernel  # switched off, or a numba that keeps its code in another way
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_or_compile(*arguments: object) -> object:
+        try:
+            return load(*arguments)
+        except Exception as error:  # unpickling what is damaged fails in any way
+            log.warning("The compiled code of %s cannot be read (%s); it is compiled anew.", kernel.__name__, error)
+        with contextlib.suppress(OSError):
+            cache.flush()
+        return None
+
+    def save_or_not(*arguments: object) -> None:
+        try:
+            save(*arguments)
+        except Exception as error:
+            log.warning("The compiled code of %s cannot be kept (%s); the next start compiles it again.",
+                        kernel.__name__, error)  # fmt: skip
+
+    cache.load_overload, cache.save_overload = load_or_compile, save_or_not
+    return kernel
 
 
 @functools.cache
@@ -48,7 +77,6 @@ def can_compile() -> bool:
         log.warning("NUMBA_DISABLE_JIT is set. Meshes are drawn by plain torch, several times slower.")
         return False
     try:
-        # kept on disk as the others, so that a folder that cannot be read any more shows here
         return compiled(_one_more)(1) == 2
     except Exception as error:
         log.warning("numba does not compile here (%s). Meshes are drawn by plain torch, several times slower.", error)

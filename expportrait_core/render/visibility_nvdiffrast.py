@@ -31,8 +31,10 @@ def is_installed() -> bool:
         if not (drawn >= 0).any():
             raise RuntimeError("it drew nothing")
     except Exception as error:  # a build for another torch fails in many ways
-        if not isinstance(error, ModuleNotFoundError):
-            log.warning("nvdiffrast cannot be used (%s). Meshes are drawn by plain torch.", error)
+        if isinstance(error, ModuleNotFoundError) and error.name == "nvdiffrast":
+            log.info("nvdiffrast is not installed. On CUDA, meshes are drawn by plain torch.")
+        else:  # one that lacks a part of itself, or a package of its own, is a ModuleNotFoundError too
+            log.warning("nvdiffrast cannot be used (%s). On CUDA, meshes are drawn by plain torch.", error)
         return False
     return True
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
 
 from expportrait_core.body import load_head_model, upsample
-from expportrait_core.render import backend, choose_backend, compiled, visible_triangles
+from expportrait_core.render import backend, choose_backend, compiled, visibility_nvdiffrast, visible_triangles
 
 from .meshes import blob, look, rotation
 
@@ -174,3 +176,82 @@ def test_folders_that_cannot_be_written_do_not_matter() -> None:
 
 def test_kernels_compile_without_parallel_threads() -> None:
     assert "parallel" not in compiled.OPTIONS and compiled.OPTIONS["nogil"]
+
+
+KERNEL = """
+from expportrait_core.render.compiled import compiled
+
+@compiled
+def add(a, b):
+    return a + b
+"""
+
+
+def kernel_of(folder: Path) -> ModuleType:
+    """A module with one kernel, whose compiled code is kept in the folder; as a new process would import it."""
+    path = folder / "kernel_of_a_test.py"
+    if not path.exists():
+        path.write_text(KERNEL)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 30])  # bytes: a power cut leaves nothing, or a part
+def test_a_damaged_file_of_compiled_code_is_a_log_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: str, left: int
+) -> None:
+    pytest.importorskip("numba")
+    assert kernel_of(tmp_path).add(1, 2) == 3
+    (kept,) = tmp_path.glob(f"__pycache__/*.{ending}")
+    kept.write_bytes(kept.read_bytes()[:left])
+    assert kernel_of(tmp_path).add(1, 2) == 3 and "compiled code of add cannot be read" in caplog.text
+    caplog.clear()
+    again = kernel_of(tmp_path).add
+    assert again(1, 2) == 3 and not caplog.text and sum(again.stats.cache_hits.values()) == 1  # it has mended itself
+
+
+def test_compiled_code_that_cannot_be_written_is_a_log_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba")
+    from numba.core.caching import IndexDataCacheFile
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "save", full)
+    assert kernel_of(tmp_path).add(1, 2) == 3 and "cannot be kept ([Errno 28]" in caplog.text
+
+
+def test_an_nvdiffrast_that_is_missing_or_broken_is_a_log_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Without a CUDA device the check fails before the import, so the tensors of the check are made on the CPU."""
+    if importlib.util.find_spec("nvdiffrast"):
+        pytest.skip("nvdiffrast is installed here")
+    installed, tensor = visibility_nvdiffrast.is_installed, torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda *values, device=None, **more: tensor(*values, **more))
+    caplog.set_level("INFO", "expportrait_core")
+    for content, sentence, level in (
+        (None, "nvdiffrast is not installed", "INFO"),
+        ({"__init__.py": ""}, "nvdiffrast cannot be used (No module named 'nvdiffrast.torch')", "WARNING"),
+        ({"__init__.py": "", "torch.py": "import ninja_of_a_test"}, "No module named 'ninja_of_a_test'", "WARNING"),
+        ({"__init__.py": "", "torch.py": "raise OSError('built for another torch')"}, "another torch", "WARNING"),
+        ({"__init__.py": "", "torch.py": ""}, "has no attribute", "WARNING"),
+    ):
+        for name in [name for name in sys.modules if name.split(".")[0] == "nvdiffrast"]:
+            monkeypatch.delitem(sys.modules, name)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name, text in (content or {}).items():
+            (folder / "nvdiffrast").mkdir(exist_ok=True)
+            (folder / "nvdiffrast" / name).write_text(text)
+        monkeypatch.syspath_prepend(folder)
+        installed.cache_clear()
+        caplog.clear()
+        assert not installed()
+        assert sentence in caplog.text and caplog.records[0].levelname == level, (content, caplog.text)
+    installed.cache_clear()
