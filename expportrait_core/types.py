@@ -27,6 +27,7 @@ __all__ = [
 
 NUM_JOINTS = 55
 LOWEST_FPS, HIGHEST_FPS = 0.001, 100_000.0  # frames per second of a fit: time lapse, and high-speed cameras
+ALMOST = 0.01  # of a rotation matrix and of last rows: trackers round. Our choice, not from the paper
 NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = 12, 15, 22, 23, 24
 """Joints of `smplx` that move the head."""
 
@@ -50,6 +51,7 @@ class Camera(Portable):
             require_floats(self, name, getattr(self, name))
             if not torch.isfinite(getattr(self, name)).all():
                 raise ValueError(f"The camera's {name} hold NaN or infinite values. Track the clip again.")
+        _require_pinholes(self.intrinsics.detach(), self.world_to_camera.detach())
 
     def __len__(self) -> int:
         return len(self.intrinsics)
@@ -97,6 +99,35 @@ class Camera(Portable):
     def projection(self) -> Tensor:
         """[F, 3, 4] from the world, homogeneous, to pixel corners."""
         return self.intrinsics @ self.world_to_camera[:, :3]
+
+
+def _require_pinholes(intrinsics: Tensor, world_to_camera: Tensor) -> None:
+    """Raise a sentence unless these see what a pinhole camera sees: others would be drawn mirrored, or at a depth that
+    is not in metres."""
+    rotation = world_to_camera[:, :3, :3]
+    square = (rotation[:, :, None] * rotation[:, None]).sum(-1)  # not a product of matrices, see `project`
+    last = intrinsics[:, 2] - intrinsics.new_tensor([0, 0, 1])
+    wrong = torch.stack([
+        (intrinsics[:, [0, 1], [0, 1]] <= 0).any(1), (last.abs() > ALMOST).any(1),
+        ((square - torch.eye(3).to(square)).abs() > ALMOST).flatten(1).any(1) | (torch.linalg.det(rotation) < 0),
+        ((world_to_camera[:, 3] - world_to_camera.new_tensor([0, 0, 0, 1])).abs() > ALMOST).any(1),
+    ])  # fmt: skip
+    if not wrong.any():
+        return
+    kind, frame = (int(first) for first in wrong.nonzero()[0])
+    k, pose = intrinsics[frame], world_to_camera[frame]
+    raise ValueError(f"The camera of frame {frame} is no pinhole camera in OpenCV's axes: " + (
+        f"its focal lengths are {k[0, 0]:g} and {k[1, 1]:g} pixels, expected above 0. A mirrored picture is tracked "
+        f"anew, OpenGL's axes are turned by half a circle about x",
+        f"the last row of its intrinsics is {_row(k[2])}, expected 0, 0, 1. Divide them by their last number",
+        "the rotation in its world_to_camera is a mirror image, or holds a scale. Give metres in the translation, and "
+        "a rotation alone",
+        f"the last row of its world_to_camera is {_row(pose[3])}, expected 0, 0, 0, 1. Divide it by its last number",
+    )[kind] + ".")  # fmt: skip
+
+
+def _row(numbers: Tensor) -> str:
+    return ", ".join(f"{number:g}" for number in numbers.tolist())
 
 
 @dataclass(frozen=True)

@@ -191,3 +191,31 @@ def test_a_motion_is_of_its_own_head(tmp_path: Path, head_model: HeadModel, coar
         StoredOffsets(torch.tensor([3, 9]), torch.ones(2, 2, 3), 9)
     with pytest.raises(ValueError, match=r"normals has shape \[2, 4\]"):
         RenderedHead(torch.rand(2, 4), torch.rand(1, 4), torch.rand(2), torch.rand(2), "camera")
+
+
+def changed(tensor: torch.Tensor, index: tuple, value: float) -> torch.Tensor:
+    tensor = tensor.clone()
+    tensor[index] = value
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("intrinsics", "pose", "sentence"),
+    [
+        (((1, 0, 0), -700.0), None, "frame 1 is no pinhole .* focal lengths are -700 and 700 pixels"),
+        (((1, 2, 2), 2.0), None, "frame 1 .* last row of its intrinsics is 0, 0, 2, expected 0, 0, 1"),
+        (None, ((0, 0, 0), -1.0), "frame 0 .* mirror image, or holds a scale"),
+        (None, ((1, 2, 2), -2.0), "frame 1 .* mirror image, or holds a scale"),
+        (None, ((0, 3, 3), 2.0), "frame 0 .* last row of its world_to_camera is 0, 0, 0, 2"),
+    ],
+)
+def test_what_is_no_pinhole_camera_is_refused(intrinsics, pose, sentence: str) -> None:
+    """Each of them would be drawn: mirrored, or at a depth that is not in metres."""
+    camera = a_camera()
+    changes = {}
+    if intrinsics:
+        changes["intrinsics"] = changed(camera.intrinsics, *intrinsics)
+    if pose:
+        changes["world_to_camera"] = changed(camera.world_to_camera, *pose)
+    with pytest.raises(ValueError, match=sentence):
+        camera.replace(**changes)

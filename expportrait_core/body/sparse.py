@@ -36,7 +36,7 @@ class SparseMatrix:
         frames, _, channels = field.shape
         columns = field.transpose(0, 1).reshape(len(self.transposed), frames * channels)
         product = _Product.apply(columns, self.matrix, self.transposed)
-        return product.view(-1, frames, channels).transpose(0, 1)
+        return product.view(len(self.matrix), frames, channels).transpose(0, 1)
 
 
 def _csr(matrix: sparse.spmatrix | sparse.sparray, like: Tensor) -> Tensor:

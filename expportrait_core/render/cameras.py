@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..types import Camera
 
-FAR_AWAY = 200.0  # metres: over 10 cm of depth sizes change by 0.05 %, and float32 still tells 0.02 mm. Our choice
+FAR_AWAY = 200.0  # metres: over 10 cm of depth sizes change by 0.05 %, and float32 still tells 0.05 mm. Our choice
 
 
 def weak_perspective(
@@ -44,8 +44,9 @@ def orbit(
     pitch: Tensor | float = 0.0,  # [F] radians above it
 ) -> Camera:
     """F cameras on a sphere around the target, each turned so that the target stays where it is in the picture."""
-    pitch = torch.as_tensor(pitch, dtype=yaw.dtype, device=yaw.device).expand_as(yaw)
     pose = camera.world_to_camera[0]
+    yaw, target = yaw.to(pose), target.to(pose)
+    pitch = torch.as_tensor(pitch).to(pose).expand_as(yaw)
     turn = _about_x(pitch) @ _about_y(yaw)  # of the scene in camera space, where y is down
     around = pose[:3, :3] @ target + pose[:3, 3]
     moved = pose.repeat(len(yaw), 1, 1)

@@ -15,11 +15,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .backend import Backend, choose_backend
-from .checks import require_faces_of, require_ids_of
+from .checks import require_faces_of, require_floats, require_ids_of
+from .entry import drawing
 from .interpolate_numba import interpolate_numba, interpolate_numba_backward
-from .kernels import MAX_EXTRAPOLATION
+from .kernels import MAX_EXTRAPOLATION, THINNEST
 
 
+@drawing
 def interpolate(
     corners: Tensor,  # [F, V, 3] homogeneous pixel corners (x·w, y·w, w), from Camera.project
     attributes: Tensor,  # [F, V, C] same dtype
@@ -62,8 +64,7 @@ def _require_matching(corners: Tensor, attributes: Tensor, faces: Tensor, ids: T
             f"Found corners {list(corners.shape)}, attributes {list(attributes.shape)}, faces {list(faces.shape)} and "
             f"ids {list(ids.shape)}, expected [F, V, 3], [F, V, C], [T, 3] and [F, H, W]."
         )
-    if corners.dtype != attributes.dtype:
-        raise ValueError(f"Found corners in {corners.dtype} and attributes in {attributes.dtype}. Convert one of them.")
+    require_floats(corners=corners, attributes=attributes)
     require_faces_of(corners.shape[1], faces)
     require_ids_of(faces, ids)
 
@@ -99,12 +100,15 @@ class _Interpolate(torch.autograd.Function):
             x.append(c[:, 0] - hits.x * c[:, 2])
             y.append(c[:, 1] - hits.y * c[:, 2])
         areas = [x[1] * y[2] - y[1] * x[2], x[2] * y[0] - y[2] * x[0], x[0] * y[1] - y[0] * x[1]]
-        inverse_sum = 1 / (areas[0] + areas[1] + areas[2])
+        total = areas[0] + areas[1] + areas[2]
+        inverse_sum = 1 / total
         weights = [area * inverse_sum for area in areas]
         limit = float(MAX_EXTRAPOLATION)
         usable = torch.minimum(torch.minimum(weights[0], weights[1]), weights[2]) >= -limit  # NaN: False
         weights = [torch.where(usable, weight, 1 / 3) for weight in weights]
-        inverse_sum = torch.where(usable, inverse_sum, 0)
+        longest = torch.stack([(x[j] - x[i]) ** 2 + (y[j] - y[i]) ** 2 for i, j in ((0, 1), (1, 2), (2, 0))]).amax(0)
+        least = float(THINNEST) * points.index_select(0, hits.corners[0])[:, 2]
+        inverse_sum = torch.where(usable & (total * total > least * least * longest), inverse_sum, 0)
 
         picture = values.new_zeros(ids.numel(), values.shape[-1])
         seen = values.index_select(0, hits.corners[0]) * weights[0][:, None]
@@ -112,7 +116,7 @@ class _Interpolate(torch.autograd.Function):
             seen.addcmul_(values.index_select(0, corner), weight[:, None])
         picture.index_copy_(0, hits.pixel, seen)
         ctx.save_for_backward(attributes, hits.pixel, hits.x, hits.y, *hits.corners, *x, *y, *weights, inverse_sum)
-        return picture.view(*ids.shape, -1)
+        return picture.view(*ids.shape, values.shape[-1])
 
     @staticmethod
     @once_differentiable

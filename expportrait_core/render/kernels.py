@@ -17,6 +17,9 @@ MAX_EXTRAPOLATION = np.float32(0.25)
 """Visibility snaps corners to 1/256 pixel, so a pixel's centre may lie just outside of the unsnapped triangle, and the
 weights extrapolate. Where they would by more than this, the triangle is thinner than about 1/90 pixel and its weights
 are noise: it takes the plain mean of its corners, and no gradient of position. Our choice, not from the paper."""
+THINNEST = np.float32(1 / 256)
+"""Pixels. A triangle thinner than the grid that visibility snaps to takes no gradient of position either: it would be
+divided by an area that is rounding noise in float32. Our choice, not from the paper."""
 ZERO, THIRD, HALF, ONE = np.float32(0), np.float32(1 / 3), np.float32(0.5), np.float32(1)
 
 
@@ -239,6 +242,25 @@ def weights_at(
 
 
 @compiled
+def is_thick(
+    area: float,  # Σu
+    w: float,
+    x0: float,  # this and the next five: from weights_at
+    y0: float,
+    x1: float,
+    y1: float,
+    x2: float,
+    y2: float,
+) -> bool:
+    """Whether the triangle's area, w² times that in pixels, over its longest edge, w times that, is above THINNEST."""
+    first = (x1 - x0) * (x1 - x0) + (y1 - y0) * (y1 - y0)
+    second = (x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1)
+    third = (x0 - x2) * (x0 - x2) + (y0 - y2) * (y0 - y2)
+    least = THINNEST * w
+    return area * area > least * least * max(first, second, third)
+
+
+@compiled
 def interpolate_rows(
     corners: np.ndarray,  # [V, 3]
     attributes: np.ndarray,  # [V, C]
@@ -311,7 +333,7 @@ def spread_rows(
                 spread[i, 3 + channel] += b0 * g
                 spread[j, 3 + channel] += b1 * g
                 spread[k, 3 + channel] += b2 * g
-            if not usable:
+            if not usable or not is_thick(total, corners[i, 2], x0, y0, x1, y1, x2, y2):
                 continue
             mean = g0 * b0 + g1 * b1 + g2 * b2
             h0, h1, h2 = (g0 - mean) / total, (g1 - mean) / total, (g2 - mean) / total
@@ -486,6 +508,7 @@ def spread_samples(
             g1 = gx * points[j, 3] + gy * points[j, 4] + gz * points[j, 5] + gd * points[j, 2]
             g2 = gx * points[k, 3] + gy * points[k, 4] + gz * points[k, 5] + gd * points[k, 2]
             mean = g0 * b0 + g1 * b1 + g2 * b2
+            usable = usable and is_thick(total, points[i, 2], x0, y0, x1, y1, x2, y2)
             inverse = ONE / total if usable else ZERO
             h0, h1, h2 = (g0 - mean) * inverse, (g1 - mean) * inverse, (g2 - mean) * inverse
             add_sample(spread, i, b0, gx, gy, gz, gd, h2 * y1 - h1 * y2, h1 * x2 - h2 * x1, px, py)

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from ..types import Camera
 from .backend import Backend
+from .checks import whole_number
+from .entry import drawing
 from .mesh import box_filter, render_mesh, require_frames
-from .visibility import visible_triangles
+from .visibility import counting_from, visible_triangles
 
 WIRE = 0.4  # pixels between the middle of a wire and its edge, our choice
 WIRES, MARKS = (0.10, 0.12, 0.16), (1.0, 0.25, 0.10)  # colours, our choice
@@ -22,7 +24,14 @@ def facing(
     camera: Camera,  # of the F frames, of H×W pixels
 ) -> Tensor:
     """[F, H, W] 0..1 cosine between the surface and the way to the camera: 1 is seen from straight above, 0 along the
-    surface and in the background."""
+    surface and in the background.
+
+    Raises:
+        ValueError: normals of another size or number than the camera's.
+    """
+    if tuple(normals.shape) != (len(camera), *camera.image_size, 3):
+        seen = [len(camera), *camera.image_size, 3]
+        raise ValueError(f"Found normals {list(normals.shape)}, the cameras' pictures are {seen}. Resize either.")
     (height, width), like = camera.image_size, camera.intrinsics
     y, x = torch.meshgrid(torch.arange(height).to(like) + 0.5, torch.arange(width).to(like) + 0.5, indexing="ij")
     pixels = torch.stack([x, y, torch.ones_like(x)], -1)
@@ -31,6 +40,7 @@ def facing(
     return (normals * towards).sum(-1).clamp(0, 1)
 
 
+@drawing
 def shaded(
     vertices: Tensor,  # [F, V, 3] world, metres
     faces: Tensor,  # [T, 3]
@@ -46,12 +56,14 @@ def shaded(
     require_frames(vertices, camera)
     pictures = [vertices.new_zeros(0, *camera.image_size, 3)]
     for i in range(len(vertices)):
-        maps = render_mesh(vertices[i : i + 1], faces, camera[i : i + 1], supersampling, backend=backend)
+        with counting_from(i):
+            maps = render_mesh(vertices[i : i + 1], faces, camera[i : i + 1], supersampling, backend=backend)
         grey = 0.25 + 0.65 * facing(maps.normals, camera[i : i + 1])
         pictures.append((1 + (grey - 1) * maps.mask)[..., None].expand(-1, -1, -1, 3))
     return torch.cat(pictures)
 
 
+@drawing
 def wires(
     vertices: Tensor,  # [F, V, 3] world, metres
     faces: Tensor,  # [T, 3]
@@ -68,10 +80,12 @@ def wires(
         ValueError: as `render_mesh`.
     """
     require_frames(vertices, camera)
+    supersampling = whole_number("supersampling", supersampling)
     pictures = [vertices.new_zeros(0, *camera.image_size)]
-    for corners in _frames(vertices, camera, supersampling):
+    for frame, corners in enumerate(_frames(vertices, camera, supersampling)):
         height, across = (side * supersampling for side in camera.image_size)
-        ids = visible_triangles(corners, faces, height, across, backend)
+        with counting_from(frame):
+            ids = visible_triangles(corners, faces, height, across, backend)
         line = (edge_distance(corners, faces, ids) <= width * supersampling).to(vertices.dtype)
         pictures.append(box_filter(line[..., None], supersampling)[..., 0])
     return torch.cat(pictures)
@@ -135,6 +149,8 @@ def draw_landmarks(
         raise ValueError(
             f"Found landmarks {list(points.shape)} and {len(pictures)} pictures, expected [F, L, 2] of as many frames."
         )
+    if not points.is_floating_point():
+        points = points.to(pictures)
     frames, height, width = pictures.shape[:3]
     step = torch.arange(-math.ceil(radius) - 1, math.ceil(radius) + 2, device=points.device)
     corner = torch.nan_to_num(points, nan=-1e6).clamp(-1e6, 1e6).floor().long()[:, :, None, None]  # [F, L, 1, 1, 2]

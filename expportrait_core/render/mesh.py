@@ -10,7 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from ..types import Camera
 from .backend import Backend, choose_backend
-from .checks import require_faces_of
+from .checks import require_faces_of, require_floats, whole_number
+from .entry import drawing
 from .interpolate import interpolate
 from .kernels import NO_DIRECTION
 from .mesh_numba import DrawnMaps, draw_maps_numba, draw_maps_numba_backward
@@ -28,6 +29,7 @@ class MeshMaps:
     ids: Tensor  # [F, s·H, s·W] int32 triangle seen by each sample, -1 in the background
 
 
+@drawing
 def render_mesh(
     vertices: Tensor,  # [F, V, 3] world, metres
     faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
@@ -45,11 +47,7 @@ def render_mesh(
         ValueError: shapes that do not fit, or a mesh that comes within 1 cm of the camera.
     """
     require_frames(vertices, camera)
-    if supersampling < 1 or int(supersampling) != supersampling:
-        raise ValueError(
-            f"supersampling is {supersampling}, expected a whole number of samples along each side of a pixel, 1 or "
-            f"more."
-        )
+    supersampling = whole_number("supersampling", supersampling)
     topology = topology_of(vertices, faces, topology)
     require_faces_of(vertices.shape[1], faces)
     numba = choose_backend(vertices.device, backend) == "numba"
@@ -70,12 +68,7 @@ def require_frames(vertices: Tensor, camera: Camera) -> None:
         raise ValueError(
             f"Found vertices {list(vertices.shape)} and {len(camera)} cameras, expected [F, V, 3] and F cameras."
         )
-    dtypes = {vertices.dtype, camera.intrinsics.dtype, camera.world_to_camera.dtype}
-    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
-        raise ValueError(
-            f"Found vertices in {vertices.dtype} and cameras in {camera.intrinsics.dtype} and "
-            f"{camera.world_to_camera.dtype}, expected float32 or float64 for all. Convert them."
-        )
+    require_floats(vertices=vertices, intrinsics=camera.intrinsics, world_to_camera=camera.world_to_camera)
 
 
 class _DrawMaps(torch.autograd.Function):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .backend import Backend, choose_backend
-from .checks import require_faces_of
+from .backend import DEVICES, Backend, choose_backend
+from .checks import require_faces_of, require_floats
+from .entry import drawing
 from .kernels import NO_AREA, NO_DIRECTION
 from .normals_numba import area_vectors_numba, area_vectors_numba_backward, fans_of, unit_numba, unit_numba_backward
 
@@ -45,7 +46,7 @@ class MeshTopology:
         faces: Tensor,  # [T, 3] int64
         num_vertices: int,
     ) -> MeshTopology:
-        """The topology of a mesh, on the device of `faces`.
+        """The topology of a mesh, on the device of `faces`, or where it is drawn (see `DEVICES`).
 
         Raises:
             ValueError: the faces name vertices that are not there.
@@ -53,6 +54,8 @@ class MeshTopology:
         if faces.dim() != 2 or faces.shape[1] != 3 or len(faces) == 0:
             raise ValueError(f"The mesh has faces of shape {list(faces.shape)}, expected [T, 3] with T of at least 1.")
         require_faces_of(num_vertices, faces)
+        if faces.device.type not in DEVICES:
+            faces = faces.cpu()
         faces = faces.long()  # products of two counts follow
         corner = torch.arange(3 * len(faces), device=faces.device)
         rows = faces.t().reshape(-1)
@@ -81,6 +84,7 @@ def _count_at(rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
         return torch.sparse_csr_tensor(starts, columns, counts.float(), (height, width), check_invariants=True)
 
 
+@drawing
 def vertex_normals(
     vertices: Tensor,  # [F, V, 3] metres
     faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
@@ -107,8 +111,9 @@ def topology_of(
     """The topology of these vertices and faces.
 
     Raises:
-        ValueError: the topology is of another mesh.
+        ValueError: the topology is of another mesh, or vertices that are no floats.
     """
+    require_floats(vertices=vertices)
     if topology is None:
         topology = MeshTopology.of(faces, vertices.shape[1])
     if vertices.dim() != 3 or vertices.shape[1:] != (topology.num_vertices, 3) or len(faces) != len(topology.faces):
@@ -116,6 +121,8 @@ def topology_of(
             f"Found vertices {list(vertices.shape)} and {len(faces)} faces, the mesh topology is of "
             f"{topology.num_vertices} vertices and {len(topology.faces)} faces. Make a MeshTopology of this mesh."
         )
+    if faces is not topology.faces and not torch.equal(faces.to(topology.faces), topology.faces):
+        raise ValueError("The mesh topology is of other faces than the given ones. Make a MeshTopology of this mesh.")
     return topology
 
 
@@ -214,7 +221,7 @@ def _sum(
 ) -> Tensor:  # [V, F, 3]
     if matrix.dtype != values.dtype:
         matrix = matrix.to(values.dtype)
-    return (matrix @ values.reshape(len(values), -1)).view(-1, *values.shape[1:])
+    return (matrix @ values.flatten(1)).view(len(matrix), *values.shape[1:])
 
 
 def encode_normals(

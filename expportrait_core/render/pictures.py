@@ -9,11 +9,13 @@ from torch import Tensor
 
 from ..types import Camera
 from .backend import Backend, choose_backend
-from .mesh import render_mesh, turns_of
+from .checks import require_room, whole_number
+from .entry import drawing
+from .mesh import render_mesh, require_frames, turns_of
 from .normals import MeshTopology, encode_normals
 from .pictures_numba import Canvas, draw_pictures_numba
 from .regions import RegionLayout, most_seen
-from .visibility import FAR_OFF_PICTURE, NEAR, refuse_undrawable
+from .visibility import FAR_OFF_PICTURE, NEAR, counting_from, refuse_undrawable
 from .workers import num_workers
 
 
@@ -50,14 +52,19 @@ class PictureDrawer:
         backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
         layout: RegionLayout | None = None,  # of the same mesh, to fill in the regions as well
     ) -> None:
-        if supersampling < 1:
-            raise ValueError(f"supersampling is {supersampling}, expected 1 or more samples along a pixel's side.")
-        self.faces, self.supersampling, self.backend, self.layout = faces, supersampling, backend, layout
+        self.faces, self.backend, self.layout = faces, backend, layout
+        self.supersampling = whole_number("supersampling", supersampling)
         self.topology = MeshTopology.of(faces, num_vertices)
+        if layout is not None and (len(layout.share) != num_vertices or len(layout.alone) != len(faces)):
+            raise ValueError(
+                f"The region layout is of {len(layout.share)} vertices and {len(layout.alone)} faces, the mesh has "
+                f"{num_vertices} and {len(faces)}. Make a RegionLayout of this model, at this upsampling level."
+            )
         self.small_faces = faces.int()
         self.canvases: list[Canvas] = []
         self.picture_size: tuple[int, int] | None = None  # of the canvases
 
+    @drawing
     @torch.no_grad()
     def draw(
         self,
@@ -72,20 +79,32 @@ class PictureDrawer:
             ValueError: shapes that do not fit, or a mesh that comes within 1 cm of the camera.
         """
         height, width = camera.image_size
+        require_frames(vertices, camera)
         if into is None:
             into = NormalPictures.empty(len(vertices), height, width, vertices, self.layout is not None)
-        expected = (len(camera), self.topology.num_vertices, 3)
-        if vertices.shape != expected or into.normals.shape != (len(camera), height, width, 3):
-            raise ValueError(
-                f"Found vertices {list(vertices.shape)} and room {list(into.normals.shape)}, expected "
-                f"{list(expected)} and {[len(camera), height, width, 3]}."
-            )
+        self._require_shapes(vertices, camera, into, turns)
         numba = choose_backend(vertices.device, self.backend) == "numba"
         if numba and vertices.dtype == torch.float32 and len(vertices):
             self._draw_compiled(vertices, camera, into, turns)
         else:
             self._draw_plainly(vertices, camera, into, turns)
         return into
+
+    def _require_shapes(
+        self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None
+    ) -> None:  # fmt: skip
+        if vertices.shape[1] != self.topology.num_vertices:
+            raise ValueError(
+                f"Found vertices {list(vertices.shape)}, the mesh has {self.topology.num_vertices} vertices."
+            )
+        if turns is not None and turns.shape != (len(vertices), 3, 3):
+            raise ValueError(f"Found turns {list(turns.shape)}, expected {[len(vertices), 3, 3]}, one per frame.")
+        rooms = {"normals": (into.normals, (3,)), "mask": (into.mask, ()), "depth": (into.depth, ())}
+        if self.layout is not None:
+            if into.regions is None:
+                raise ValueError("There is no room for regions. Make it with `NormalPictures.empty(…, regions=True)`.")
+            rooms["regions"] = into.regions, ()
+        require_room((len(vertices), *camera.image_size), **rooms)
 
     def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         height, width = camera.image_size
@@ -106,7 +125,10 @@ class PictureDrawer:
         # Drawing several frames at once is no faster, and takes their memory at once.
         for i in range(len(vertices)):
             one = slice(i, i + 1)
-            maps = render_mesh(vertices[one], self.faces, camera[one], self.supersampling, self.topology, self.backend)
+            with counting_from(i):
+                maps = render_mesh(
+                    vertices[one], self.faces, camera[one], self.supersampling, self.topology, self.backend
+                )
             seen = maps.normals
             if turns is not None:
                 seen = seen @ (turns_of(camera[one]) @ turns[one].transpose(1, 2))[:, None]

@@ -9,13 +9,15 @@ a row inside the triangle and stepped from there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .backend import Backend, choose_backend
-from .checks import require_faces_of
+from .checks import require_faces_of, require_floats, whole_number
+from .entry import drawing
 from .visibility_numba import snap, visible_numba
 from .visibility_nvdiffrast import visible_nvdiffrast
 
@@ -29,6 +31,7 @@ LAST_NUMBER = 0x7FFFFFFF
 
 
 @torch.no_grad()
+@drawing
 def visible_triangles(
     corners: Tensor,  # [F, V, 3] homogeneous pixel corners (x·w, y·w, w), from Camera.project
     faces: Tensor,  # [T, 3] int64, counter-clockwise seen from outside
@@ -50,6 +53,8 @@ def visible_triangles(
         raise ValueError(
             f"Found corners {list(corners.shape)} and faces {list(faces.shape)}, expected [F, V, 3] and [T, 3]."
         )
+    height, width = whole_number("height", height), whole_number("width", width)
+    require_floats(corners=corners)
     require_faces_of(corners.shape[1], faces)
     backend = choose_backend(corners.device, backend)
     if backend == "numba":
@@ -60,6 +65,23 @@ def visible_triangles(
     refuse_undrawable(corners, faces)
     draw = visible_nvdiffrast if backend == "nvdiffrast" else _visible_torch
     return draw(corners[..., :2] / corners[..., 2:], 1 / corners[..., 2].float(), faces, height, width)
+
+
+class Undrawable(ValueError):
+    """A mesh that no back end draws, and the frame of it, counted in what was given to the function that raises."""
+
+    def __init__(self, frame: int, what: str) -> None:
+        super().__init__(f"The mesh of frame {frame} {what}")
+        self.frame, self.what = frame, what
+
+
+@contextmanager
+def counting_from(first: int) -> Iterator[None]:
+    """Frames of a part of a clip, in sentences: the part's own frame 0 is the clip's frame `first`."""
+    try:
+        yield
+    except Undrawable as error:
+        raise Undrawable(first + error.frame, error.what) from None
 
 
 def refuse_undrawable(
@@ -78,17 +100,17 @@ def refuse_undrawable(
     used = faces[refused[frame]]
     used, positions = corners[frame, used], positions[frame, used]
     if not torch.isfinite(used).all():
-        raise ValueError(f"The mesh of frame {frame} has NaN or infinite vertices. Check the pose and the camera.")
+        raise Undrawable(frame, "has NaN or infinite vertices. Check the pose and the camera.")
     nearest = float(used[..., 2].min())
     if nearest < NEAR:
-        raise ValueError(
-            f"The mesh of frame {frame} comes to {nearest:.3f} m of the camera's plane, expected at least {NEAR} m "
-            f"before it. Move the camera back, or check translation and world_to_camera."
-        )
-    raise ValueError(
-        f"The mesh of frame {frame} reaches {float(positions.abs().max()):.3g} pixels from the picture's "
-        f"corner, expected less than {FAR_OFF_PICTURE}. Check the intrinsics and the scale of the mesh."
-    )
+        raise Undrawable(
+            frame, f"comes to {nearest:.3f} m of the camera's plane, expected at least {NEAR} m before it. Move the "
+            f"camera back, or check translation and world_to_camera."
+        )  # fmt: skip
+    raise Undrawable(
+        frame, f"reaches {float(positions.abs().max()):.3g} pixels from the picture's corner, expected less than "
+        f"{FAR_OFF_PICTURE}. Check the intrinsics and the scale of the mesh."
+    )  # fmt: skip
 
 
 class _Triangles(NamedTuple):

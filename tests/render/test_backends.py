@@ -115,7 +115,7 @@ def test_the_fastest_that_works_is_chosen(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(backend.compiled, "can_compile", lambda: True)
     monkeypatch.setattr(backend.visibility_nvdiffrast, "is_installed", lambda: True)
     assert choose_backend(CPU) == "numba" and choose_backend(torch.device("cuda")) == "nvdiffrast"
-    assert choose_backend(torch.device("mps")) == choose_backend(CPU, "torch") == "torch"
+    assert choose_backend(torch.device("mps")) == "numba" and choose_backend(CPU, "torch") == "torch"
     monkeypatch.setattr(backend.compiled, "can_compile", lambda: False)
     monkeypatch.setattr(backend.visibility_nvdiffrast, "is_installed", lambda: False)
     assert choose_backend(CPU) == choose_backend(torch.device("cuda")) == "torch"

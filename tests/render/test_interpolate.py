@@ -113,6 +113,24 @@ def test_triangles_thinner_than_the_snapping_give_no_wild_values(twin: bool) -> 
         torch.testing.assert_close(attributes.grad, torch.full_like(attributes, 1 / 3))
 
 
+def test_needles_have_no_wild_gradients_in_float32() -> None:
+    """Two corners a micrometre apart: what the area is divided by is rounding noise, thousands of times too small."""
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(1, 300, 3, generator=generator) * 0.1
+    points[:, 1::3] = points[:, ::3] + torch.randn(1, 100, 3, generator=generator) * 1e-6
+    faces = torch.arange(300).view(-1, 3)
+    faces = torch.cat([faces, faces[:, [0, 2, 1]]])
+    corners = look((600, 600), 0.6, 1.9).project(points)
+    ids = visible_triangles(corners, faces, 600, 600)
+    assert (ids >= 0).sum() > 5
+    largest = []
+    for dtype in (torch.float32, torch.float64):
+        moving = corners.to(dtype).clone().requires_grad_()
+        interpolate(moving, moving.detach()[..., 2:], faces, ids).sum().backward()
+        largest.append(float(moving.grad.abs().max()))
+    assert largest[0] < 10 and largest[1] < 10
+
+
 def test_gradients_in_float32_at_full_size() -> None:
     """Triangles of about a pixel, as in a head at 512: float32 stays close to the same computed in float64.
 

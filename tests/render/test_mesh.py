@@ -216,7 +216,7 @@ def test_no_frames_are_no_pictures(backend: str) -> None:
 def test_what_fits_not_together_gives_a_sentence() -> None:
     vertices, faces = icosphere(2)
     camera = look((12, 16), 3.0, 1.0)
-    with pytest.raises(ValueError, match="float64 and cameras in torch.float32"):
+    with pytest.raises(ValueError, match="vertices in torch.float64 and intrinsics in torch.float32"):
         render_mesh(vertices[None].double(), faces, camera)
     with pytest.raises(ValueError, match="float16"):
         render_mesh(vertices[None].half(), faces, camera)
