@@ -39,7 +39,7 @@ def test_own_fits_take_rate_lens_and_camera(tmp_path: Path) -> None:
         plain, other = load_fit(path), load_fit(path, fps=12, focal=700, image_size=(512, 512))
         assert (plain.fps, other.fps) == (25, 12)
         assert lens(other) == ([700, 700], lens(plain)[1]) and lens(plain)[0] != [700, 700]
-        camera = Camera(torch.eye(3)[None] * 900, torch.eye(4)[None], (720, 1280))
+        camera = Camera(torch.diag(torch.tensor([900.0, 900, 1]))[None], torch.eye(4)[None], (720, 1280))
         given = load_fit(path, camera=camera)
         assert given.image_size == (720, 1280) and torch.equal(given.camera.intrinsics[-1], camera.intrinsics[0])
 

@@ -57,7 +57,7 @@ def test_beat2(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_beat2_takes_the_users_camera(tmp_path: Path) -> None:
     write_beat2(tmp_path / "clip.npz")
-    camera = Camera(torch.eye(3)[None] * 900, torch.eye(4)[None], (720, 1280))
+    camera = Camera(torch.diag(torch.tensor([900.0, 900, 1]))[None], torch.eye(4)[None], (720, 1280))
     fit = load_fit(tmp_path / "clip.npz", camera=camera)
     assert len(fit.camera) == FRAMES and fit.image_size == (720, 1280)
     with pytest.raises(ValueError, match="given camera has 3 frames, the fit 4"):
