@@ -13,7 +13,7 @@ from .checks import require_room, whole_number
 from .entry import drawing
 from .mesh import render_mesh, require_frames, turns_of
 from .normals import MeshTopology, encode_normals
-from .pictures_numba import Canvas, draw_pictures_numba
+from .pictures_numba import Canvas, band_height, draw_pictures_numba
 from .regions import RegionLayout, most_seen
 from .visibility import FAR_OFF_PICTURE, NEAR, counting_from, refuse_undrawable
 from .workers import num_workers
@@ -62,7 +62,7 @@ class PictureDrawer:
             )
         self.small_faces = faces.int()
         self.canvases: list[Canvas] = []
-        self.picture_size: tuple[int, int] | None = None  # of the canvases
+        self.canvas_size: tuple[int, int] | None = None  # rows and columns in pixels, of each
 
     @drawing
     @torch.no_grad()
@@ -108,10 +108,11 @@ class PictureDrawer:
 
     def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         height, width = camera.image_size
-        threads = min(len(vertices), num_workers())
-        if len(self.canvases) < threads or self.picture_size != (height, width):
-            self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
-            self.picture_size = height, width
+        size = band_height(height, width, self.supersampling), width
+        if self.canvas_size != size:
+            self.canvases, self.canvas_size = [], size
+        while len(self.canvases) < min(len(vertices), num_workers()):
+            self.canvases.append(Canvas.of(vertices.shape[1], *size, self.supersampling))
         turns = turns_of(camera) if turns is None else turns
         drawable = draw_pictures_numba(
             vertices, self._of_samples(camera).projection, turns, self.small_faces, self.topology.fans,
