@@ -14,7 +14,7 @@ from .steps import Steps
 from .transfer import transfer
 from .types import HeadCrop, HeadModel, HeadMotion, PersonalizedHead, RenderedHead, SMPLXFit
 
-__all__ = ["HEAD_POSE", "Animation", "Portrait", "animate", "drive", "make_portrait"]
+__all__ = ["HEAD_POSE", "Animation", "Portrait", "animate", "drive", "make_portrait", "preview_of", "set_in_motion"]
 
 HEAD_POSE = "relative"  # two cameras rarely see their faces from the same height
 
@@ -70,11 +70,10 @@ def make_portrait(
 def drive(
     head: PersonalizedHead,
     driver: SMPLXFit,
-    size: int = 512,
     steps: Steps | None = None,
     head_pose: str = HEAD_POSE,
-) -> tuple[HeadMotion, RenderedHead]:
-    """The head moved by the driver, and its normals. Whatever is shown of one performance is driven by this.
+) -> HeadMotion:
+    """The head moved by the driver. Whatever is shown of one performance is driven by this.
 
     Args:
         head_pose: as in `transfer`. By default the head turns from the portrait's own pose as the driver turns from
@@ -85,9 +84,41 @@ def drive(
     """
     steps = steps or Steps()
     with steps("transfer"):
-        motion = transfer(head, driver, head_pose=head_pose)
-    with steps("render") as progress:
-        return motion, render_normals(motion, size=size, progress=progress)
+        return transfer(head, driver, head_pose=head_pose)
+
+
+def set_in_motion(
+    images: Tensor,  # [F, H, W, 3] in 0..1, a picture or a clip of the person
+    driver: SMPLXFit,
+    model: HeadModel,
+    size: int = 512,
+    steps: Steps | None = None,
+    head_pose: str = HEAD_POSE,
+) -> tuple[Portrait, HeadMotion]:
+    """Everything up to the head that moves.
+
+    Args:
+        head_pose: as in `drive`.
+
+    Raises:
+        ValueError: no face found, or the driver's expressions are not this model's.
+    """
+    driver.require_space(model)  # before the long work, as that it shows a face at all
+    _ = driver.first_valid
+    portrait = make_portrait(images, model, size, steps)
+    return portrait, drive(portrait.head, driver, steps, head_pose)
+
+
+def preview_of(
+    portrait: Portrait,
+    motion: HeadMotion,
+    size: int = 512,
+    steps: Steps | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The portrait's photo moved [F, S, S, 3], and where the person is in it [F, S, S]."""
+    with (steps or Steps())("preview") as progress:
+        # without the silhouette, which is good enough to keep the head in: the preview cuts along the photo's own edges
+        return photo_preview(portrait.picture, motion, size=size, progress=progress)
 
 
 def animate(
@@ -104,14 +135,10 @@ def animate(
         head_pose: as in `drive`.
 
     Raises:
-        ValueError: no face found, or the driver's expressions are not this model's.
+        ValueError: as `set_in_motion`.
     """
     steps = steps or Steps()
-    driver.require_space(model)  # before the long work, as that it shows a face at all
-    _ = driver.first_valid
-    portrait = make_portrait(images, model, size, steps)
-    motion, maps = drive(portrait.head, driver, size, steps, head_pose)
-    with steps("preview") as progress:
-        # without the silhouette, which is good enough to keep the head in: the preview cuts along the photo's own edges
-        preview, preview_mask = photo_preview(portrait.picture, motion, size=size, progress=progress)
-    return Animation(portrait, motion, maps, preview, preview_mask)
+    portrait, motion = set_in_motion(images, driver, model, size, steps, head_pose)
+    with steps("render") as progress:
+        maps = render_normals(motion, size=size, progress=progress)
+    return Animation(portrait, motion, maps, *preview_of(portrait, motion, size, steps))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from .. import expportrait_core as core
 from .running import NodeProgress, rest_device, work_device
 from .sockets import HeadMotion, declare
 
@@ -70,12 +69,12 @@ class RenderNormals(io.ComfyNode):
     def execute(
         cls, motion, width: int, height: int, space: str, supersampling: int, region_map: str = DETAILS[0]
     ) -> io.NodeOutput:
-        from ..expportrait_core.render import depth_picture, region_picture
+        from ..expportrait_core.render import render_pictures, working_bytes
 
-        maps = core.render_normals(
-            motion.to(work_device()), (height, width), supersampling, space=space, regions=True, progress=NodeProgress()
-        ).to(rest_device())
-        return io.NodeOutput(
-            maps.normals, maps.mask, depth_picture(maps.depth), maps.reference_normals,
-            region_picture(maps.regions, region_map),
+        size = height, width
+        device = work_device(working_bytes(motion, size, supersampling))
+        maps = render_pictures(
+            motion.to(device), size, supersampling, space=space, detail=region_map, progress=NodeProgress(),
+            device=rest_device(),
         )  # fmt: skip
+        return io.NodeOutput(maps.normals, maps.mask, maps.depth, maps.reference_normals, maps.regions)

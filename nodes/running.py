@@ -15,7 +15,8 @@ __all__ = ["NodeProgress", "frames_of", "given_mask", "rest_device", "stop_if_as
 PICTURE_SECONDS = 0.25  # between two live pictures: encoding them costs time
 PICTURE_SIDE = 512  # pixels
 NO_MASK = (64, 64)  # what Load Image gives, all zeros, for a picture without transparency
-FREE_BYTES = 4 << 30  # asked of core before work on a GPU; generous, the largest step is a few hundred MB
+FREE_BYTES = 4 << 30  # asked of core before work on a GPU that has no figure of its own; generous
+SPARE_BYTES = 1 << 29  # asked beside such a figure: for what is moved there, and the libraries' own room
 
 
 class NodeProgress:
@@ -40,13 +41,13 @@ def stop_if_asked(done: int, total: int, preview: object) -> None:
     management.throw_exception_if_processing_interrupted()
 
 
-def work_device() -> torch.device:
-    """Where long work runs: CUDA where core has it, with room made there, else the CPU (the renderer's sparse products
-    exist on no other device)."""
+def work_device(working_bytes: int | None = None) -> torch.device:
+    """Where long work runs: CUDA where core has it, with room made there for this many bytes, else the CPU (the
+    renderer's sparse products exist on no other device)."""
     device = management.get_torch_device()
     if device.type != "cuda":
         return torch.device("cpu")
-    management.free_memory(FREE_BYTES, device)
+    management.free_memory(FREE_BYTES if working_bytes is None else working_bytes + SPARE_BYTES, device)
     return device
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
 
+from expportrait_core import media
 from expportrait_core.assets import ASSETS
 from expportrait_core.cli import main
 from expportrait_core.fit import load_fit, save_fit
@@ -51,6 +53,23 @@ def test_render_and_generate_are_driven_as_the_preview_was(folder: Path) -> None
         assert main(command) == 0
         videos.append(read_clip(folder / "video.mp4")[0])
     assert len(videos[0]) == 3 and (videos[0] - videos[1]).abs().max() == 0 < (videos[0] - videos[2]).abs().max()
+
+
+def test_normals_are_written_part_by_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip of any length fits: no command holds all of its normals only to write them."""
+    written, write = [], media.write_clip
+
+    def note(path: Path, frames: Iterable[torch.Tensor], fps: float) -> Path:
+        parts = list(frames)
+        written.append([len(part) for part in parts])
+        return write(path, parts, fps)
+
+    monkeypatch.setattr(media, "write_clip", note)
+    monkeypatch.setattr("expportrait_core.render.render_normals", lambda *_, **__: pytest.fail("all were drawn"))
+    save_fit(load_fit(ASSETS / "demo_performance.npz").frames(slice(9)), folder / "nine.npz")
+    given = [str(folder / "head.safetensors"), str(folder / "nine.npz"), *SMALL]
+    assert main(["render", *given, "-o", str(folder / "nine.mp4")]) == 0
+    assert written == [[8, 1]] and len(read_clip(folder / "nine.mp4")[0]) == 9
 
 
 def test_generate_wants_the_heads_own_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from .common import driver_fit, head_model, say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..types import RenderedHead
+    from ..types import HeadMotion
 
 
 def add_demo(commands) -> None:
@@ -69,38 +69,49 @@ def _personalize(options: argparse.Namespace, steps: Steps) -> None:
 def _animate(options: argparse.Namespace, steps: Steps) -> None:
     from ..fit import require_face
     from ..media import read_images, write_clip, write_picture
-    from ..walk import animate
+    from ..walk import preview_of, set_in_motion
 
     model, folder = head_model(options), options.output
     images, _ = read_images(options.images)
     require_face(images, options.images.name)  # before a driving clip is tracked
-    made = animate(images, driver_fit(options, model, steps), model, options.size, steps, options.head_pose)
-    say(write_picture(folder / "picture.png", made.portrait.picture))
-    say(made.portrait.head.save(folder / "head.safetensors"))
-    say(write_clip(folder / "normals.mp4", made.maps.normals, made.maps.fps))
-    say(write_clip(folder / "preview.mp4", made.preview, made.maps.fps))
+    driver = driver_fit(options, model, steps)
+    portrait, motion = set_in_motion(images, driver, model, options.size, steps, options.head_pose)
+    say(write_picture(folder / "picture.png", portrait.picture))
+    say(portrait.head.save(folder / "head.safetensors"))
+    say(_write_normals(folder / "normals.mp4", motion, options.size, steps))
+    say(write_clip(folder / "preview.mp4", preview_of(portrait, motion, options.size, steps)[0], motion.fps))
 
 
 def _render(options: argparse.Namespace, steps: Steps) -> None:
-    from ..media import write_clip
-
-    maps = _maps(options, steps)
-    say(write_clip(options.output, maps.normals, maps.fps))
+    say(_write_normals(options.output, _motion(options, steps), options.size, steps))
 
 
 def _generate(options: argparse.Namespace, steps: Steps) -> None:
     from ..generator import generate
     from ..media import read_images, write_clip
+    from ..render import render_normals
 
     pictures, _ = read_images(options.picture)
-    maps = _maps(options, steps, pictures)
+    motion = _motion(options, steps, pictures)
+    with steps("render") as progress:
+        maps = render_normals(motion, options.size, progress=progress)
     with steps("generate") as progress:
         video = generate(pictures[0] if len(pictures) == 1 else pictures, maps, seed=options.seed, progress=progress)
     say(write_clip(options.output, video, maps.fps))
 
 
-def _maps(options: argparse.Namespace, steps: Steps, pictures: Tensor | None = None) -> RenderedHead:
-    """The normals of a saved head that a driver moves, after a look whether `pictures` [F, H, W, 3] go with them."""
+def _write_normals(path: Path, motion: HeadMotion, size: int, steps: Steps) -> Path:
+    """Drawn and written part by part, so that a clip of any length fits."""
+    from ..media import write_clip
+    from ..render import stream_normals
+
+    with steps("render") as progress:
+        parts = stream_normals(motion, size, progress=progress)
+        return write_clip(path, (part.normals for part in parts), motion.fps)
+
+
+def _motion(options: argparse.Namespace, steps: Steps, pictures: Tensor | None = None) -> HeadMotion:
+    """A saved head that a driver moves, after a look whether `pictures` [F, H, W, 3] go with it."""
     from ..body import load_head_model
     from ..fit import require_framing
     from ..generator import require_pictures
@@ -113,4 +124,4 @@ def _maps(options: argparse.Namespace, steps: Steps, pictures: Tensor | None = N
     if pictures is not None:
         require_framing(pictures[:1], head.fit, options.picture.name)
         require_pictures(len(pictures), driver.num_frames)
-    return drive(head, driver, options.size, steps, options.head_pose)[1]
+    return drive(head, driver, steps, options.head_pose)

@@ -23,14 +23,14 @@ from .normals import (
 )
 from .pictures import NormalPictures, PictureDrawer
 from .regions import DETAILS, REGIONS, RegionLayout, region_picture
-from .render import SPACES, render_normals, stream_normals
+from .render import SPACES, HeadPictures, render_normals, render_pictures, stream_normals, working_bytes
 from .visibility import visible_triangles
 
 __all__ = [
-    "CONVENTIONS", "DETAILS", "NORMALS_CONVENTION", "OBJECT_CONVENTION", "REGIONS", "SPACES", "Backend", "MeshMaps",
-    "MeshTopology", "NormalPictures", "PictureDrawer", "RegionLayout", "choose_backend", "decode_normals",
+    "CONVENTIONS", "DETAILS", "NORMALS_CONVENTION", "OBJECT_CONVENTION", "REGIONS", "SPACES", "Backend", "HeadPictures",
+    "MeshMaps", "MeshTopology", "NormalPictures", "PictureDrawer", "RegionLayout", "choose_backend", "decode_normals",
     "depth_from_picture", "depth_picture", "depth_span", "draw_landmarks", "edge_distance", "encode_normals",
     "facing", "from_convention", "interpolate", "interpolate_reference", "orbit", "region_picture", "render_mesh",
-    "render_normals", "shaded", "stream_normals", "vertex_normals", "visible_triangles", "weak_perspective",
-    "wireframe", "wires",
+    "render_normals", "render_pictures", "shaded", "stream_normals", "vertex_normals", "visible_triangles",
+    "weak_perspective", "wireframe", "wires", "working_bytes",
 ]  # fmt: skip

@@ -63,15 +63,14 @@ def draw_triangles(
     snapped: np.ndarray,  # [V, 2] int32
     inverse_depth: np.ndarray,  # [V] float32
     faces: np.ndarray,  # [T, 3]
-    ids: np.ndarray,  # [H, W] int32, rows top..bottom - 1 written
-    nearest: np.ndarray,  # [H, W] float32, room for the nearest 1/w
+    ids: np.ndarray,  # [h, W] int32, written: a band of the picture's rows
+    nearest: np.ndarray,  # [h, W] float32, room for the nearest 1/w
     drawn: np.ndarray,  # [V] uint8, set to 1 at the corners of triangles that may be seen
-    top: int,
-    bottom: int,
+    top: int,  # the band's first row
 ) -> None:
-    ids[top:bottom] = -1
-    nearest[top:bottom] = -ONE
-    last_column = ids.shape[1] - 1
+    ids[:] = -1
+    nearest[:] = -ONE
+    last_column, bottom = ids.shape[1] - 1, top + ids.shape[0]
     for t in range(len(faces)):
         # the exchange of two corners makes front faces positive; names as in `visibility`. Unsigned, here and below,
         # because numba looks at every signed index whether it counts from the end
@@ -102,7 +101,7 @@ def draw_triangles(
         change1 = (inverse_depth[b] - z0) / np.float32(area)
         change2 = (inverse_depth[c] - z0) / np.float32(area)
         slope = np.float32(-(dy1 << 8)) * change1 + np.float32(-(dy2 << 8)) * change2
-        for row in range(np.uint64(first_row), np.uint64(last_row + 1)):
+        for row in range(np.uint64(first_row - top), np.uint64(last_row - top + 1)):
             e0, e1, e2 = row0, row1, row2
             first, at_first = np.int64(-1), ZERO
             for column in range(np.uint64(left), np.uint64(right + 1)):
@@ -453,22 +452,23 @@ def draw_maps(
     line: np.ndarray,
     ids: np.ndarray,
     nearest: np.ndarray,
+    top: int,  # first row of the band of h rows that is drawn
     encoded: bool,
-    normals: np.ndarray,  # [H, W, 3], written
-    mask: np.ndarray,  # [H, W], written
-    depth: np.ndarray,  # [H, W], written
-    scales: np.ndarray,  # [H, W], written where not encoded
+    normals: np.ndarray,  # [h, W, 3], written
+    mask: np.ndarray,  # [h, W], written
+    depth: np.ndarray,  # [h, W], written
+    scales: np.ndarray,  # [h, W], written where not encoded
 ) -> bool:
     project_points(vertices, projection, points[:, :3])
     drawable = snap_corners(points[:, :3], near, far_off, snapped, inverse_depth)
     drawn[:] = 0
-    draw_triangles(snapped, inverse_depth, faces, ids, nearest, drawn, 0, ids.shape[0])
-    turn_normals(vertices, starts, others, turn, drawn, points)
     size = ids.shape[0] // normals.shape[0]
+    draw_triangles(snapped, inverse_depth, faces, ids, nearest, drawn, top * size)
+    turn_normals(vertices, starts, others, turn, drawn, points)
     for row in range(len(normals)):
         line[:] = ZERO
         for sample in range(row * size, row * size + size):
-            add_samples(points, faces, ids[sample], np.float32(sample) + HALF, size, line)
+            add_samples(points, faces, ids[sample], np.float32(top * size + sample) + HALF, size, line)
         some = scales[row] if not encoded else mask[row]
         finish_line(line, np.float32(size * size), encoded, normals[row], mask[row], depth[row], some)
     return drawable

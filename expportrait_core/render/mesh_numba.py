@@ -55,7 +55,7 @@ def draw_maps_numba(
         for f in frames:
             own = canvas._replace(points=points[f], ids=ids[f])
             room = normals[f], mask[f], depth[f], scales[f]
-            drawn &= draw_maps(v[f], p[f], r[f], *mesh, near, far_off, *own, False, *room)
+            drawn &= draw_maps(v[f], p[f], r[f], *mesh, near, far_off, *own, 0, False, *room)
         return drawn
 
     return maps, all(_shared(draw, frames))

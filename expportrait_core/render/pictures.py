@@ -13,7 +13,7 @@ from .checks import require_room, whole_number
 from .entry import drawing
 from .mesh import render_mesh, require_frames, turns_of
 from .normals import MeshTopology, encode_normals
-from .pictures_numba import Canvas, draw_pictures_numba
+from .pictures_numba import Canvas, band_height, draw_pictures_numba
 from .regions import RegionLayout, most_seen
 from .visibility import FAR_OFF_PICTURE, NEAR, counting_from, refuse_undrawable
 from .workers import num_workers
@@ -29,16 +29,28 @@ class NormalPictures:
     regions: Tensor | None = None  # [F, H, W] uint8, see `regions`; None where nobody asked
 
     @staticmethod
-    def empty(frames: int, height: int, width: int, like: Tensor, regions: bool = False) -> NormalPictures:
-        """Room for F pictures, with the dtype and on the device of `like`."""
-        shape = (frames, height, width)
-        numbers = like.new_empty(shape, dtype=torch.uint8) if regions else None
-        return NormalPictures(like.new_empty(*shape, 3), like.new_empty(shape), like.new_empty(shape), numbers)
+    def empty(
+        frames: int, height: int, width: int, like: Tensor, regions: bool = False,
+        device: torch.device | str | None = None,
+    ) -> NormalPictures:
+        """Room for F pictures, with the dtype of `like`, and on its device if no other is given."""
+        shape, device = (frames, height, width), device or like.device
+        numbers = torch.empty(shape, dtype=torch.uint8, device=device) if regions else None
+        channels = (like.new_empty(*shape, *last, device=device) for last in ((3,), (), ()))
+        return NormalPictures(*channels, numbers)
 
     def __getitem__(self, frames: slice) -> NormalPictures:
         """Some of the frames; writing into them is writing here."""
-        values = (getattr(self, f.name) for f in fields(self))
-        return NormalPictures(*(None if value is None else value[frames] for value in values))
+        return NormalPictures(*(None if value is None else value[frames] for value in self._all()))
+
+    def fill(self, others: NormalPictures) -> None:
+        """Copy pictures of as many frames, from any device."""
+        for value, other in zip(self._all(), others._all()):
+            if value is not None and other is not None:
+                value.copy_(other)
+
+    def _all(self) -> list[Tensor | None]:
+        return [getattr(self, f.name) for f in fields(self)]
 
 
 class PictureDrawer:
@@ -62,7 +74,7 @@ class PictureDrawer:
             )
         self.small_faces = faces.int()
         self.canvases: list[Canvas] = []
-        self.picture_size: tuple[int, int] | None = None  # of the canvases
+        self.canvas_size: tuple[int, int] | None = None  # rows and columns in pixels, of each
 
     @drawing
     @torch.no_grad()
@@ -70,7 +82,7 @@ class PictureDrawer:
         self,
         vertices: Tensor,  # [F, V, 3] world, metres
         camera: Camera,  # of the F frames
-        into: NormalPictures | None = None,  # room of the camera's picture size; made here if not given
+        into: NormalPictures | None = None,  # room of the camera's picture size, on any device; made here if not given
         turns: Tensor | None = None,  # [F, 3, 3] from the world to the normals' space; None: camera space
     ) -> NormalPictures:
         """F pictures: the normals of `render_mesh`, encoded, its mask and its depth.
@@ -108,16 +120,22 @@ class PictureDrawer:
 
     def _draw_compiled(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         height, width = camera.image_size
-        threads = min(len(vertices), num_workers())
-        if len(self.canvases) < threads or self.picture_size != (height, width):
-            self.canvases = [Canvas.of(vertices.shape[1], height, width, self.supersampling) for _ in range(threads)]
-            self.picture_size = height, width
+        size = band_height(height, width, self.supersampling), width
+        if self.canvas_size != size:
+            self.canvases, self.canvas_size = [], size
+        while len(self.canvases) < min(len(vertices), num_workers()):
+            self.canvases.append(Canvas.of(vertices.shape[1], *size, self.supersampling))
         turns = turns_of(camera) if turns is None else turns
+        here = into
+        if into.normals.device != vertices.device:
+            here = NormalPictures.empty(len(vertices), height, width, vertices, self.layout is not None)
         drawable = draw_pictures_numba(
             vertices, self._of_samples(camera).projection, turns, self.small_faces, self.topology.fans,
-            (NEAR, FAR_OFF_PICTURE), (into.normals, into.mask, into.depth), self.canvases,
-            None if self.layout is None else (self.layout, into.regions),
+            (NEAR, FAR_OFF_PICTURE), (here.normals, here.mask, here.depth), self.canvases,
+            None if self.layout is None else (self.layout, here.regions),
         )  # fmt: skip
+        if here is not into:
+            into.fill(here)
         if not all(drawable):  # corners that no triangle uses may be anything, and have drawn nothing
             refuse_undrawable(self._of_samples(camera).project(vertices), self.faces)
 

@@ -1,7 +1,8 @@
 """The forward job on the CPU in one compiled call per frame: mesh and camera to the encoded picture, mask and depth.
 
 Nothing in between leaves the call: a frame's normals, triangle numbers and samples live in a `Canvas` that each thread
-keeps for all its frames, because fresh memory of that size costs as much as drawing into it.
+keeps for all its frames, because fresh memory of that size costs as much as drawing into it. Pictures too large for
+CANVAS_BYTES are drawn in bands of rows, one after the other on the same canvas.
 """
 
 from __future__ import annotations
@@ -16,9 +17,18 @@ from .regions import RINGS, RegionLayout
 from .regions_numba import label_pixels
 from .workers import in_threads, num_workers
 
+CANVAS_BYTES = 1 << 30  # that the samples of all threads' canvases take together at most; our choice
+
+
+def band_height(height: int, width: int, supersampling: int) -> int:
+    """Rows of a picture that each thread draws at once: all, if the samples of so many threads stay within the bound,
+    and at least one."""
+    samples = CANVAS_BYTES // num_workers() // 8  # 4 bytes of `ids` and 4 of `nearest`
+    return min(height, max(1, samples // (supersampling**2 * width)))
+
 
 class Canvas(NamedTuple):
-    """What one thread needs to draw a frame of s·H by s·W samples."""
+    """What one thread needs to draw H rows of a frame, s·H by s·W samples."""
 
     snapped: np.ndarray  # [V, 2] int32
     inverse_depth: np.ndarray  # [V] float32
@@ -41,6 +51,10 @@ class Canvas(NamedTuple):
             nearest=np.empty((rows, columns), np.float32),
         )
 
+    def of_rows(self, rows: int) -> Canvas:
+        """The same for that many rows of samples."""
+        return self._replace(ids=self.ids[:rows], nearest=self.nearest[:rows])
+
 
 def draw_pictures_numba(
     vertices: Tensor,  # [F, V, 3] float32, world
@@ -50,29 +64,35 @@ def draw_pictures_numba(
     fans: tuple[Tensor, Tensor],  # of the faces, see `normals_numba`
     limits: tuple[float, float],  # metres, pixels: nearest and farthest corners that can be drawn
     out: tuple[Tensor, Tensor, Tensor],  # [F, H, W, 3], [F, H, W], [F, H, W] float32: picture, mask, depth; written
-    canvases: list[Canvas],  # one for each thread that shall draw at once
+    canvases: list[Canvas],  # one for each thread that shall draw at once, all for the same number of rows
     labels: tuple[RegionLayout, Tensor] | None = None,  # and [F, H, W] uint8 that its regions are written to
 ) -> list[bool]:  # F times whether all corners could be drawn; those that could not were put at 0
     points, p, r, *mesh = (v.detach().contiguous().numpy() for v in (vertices, projections, turns, faces, *fans))
     picture, mask, depth = (room.numpy() for room in out)
     near, far_off = np.float32(limits[0]), limits[1]
 
-    frames = iter(range(len(points)))  # shared: a thread that is held up by another program leaves the rest to others
+    height, width = picture.shape[1:3]
+    size = canvases[0].ids.shape[1] // width
+    band = len(canvases[0].ids) // size
+    # shared: a thread that is held up by another program leaves the rest to others
+    parts = iter([(f, top) for f in range(len(points)) for top in range(0, height, band)])
 
     if labels is not None:
         layout, regions = labels[0], labels[1].numpy()
         fields = [v.contiguous().numpy() for v in (layout.alone, layout.share, layout.eye)]
         rings = np.array(RINGS, np.float32)
 
-    def draw_one(canvas: Canvas, f: int) -> bool:
-        room = picture[f], mask[f], depth[f]
-        drawn = draw_maps(points[f], p[f], r[f], *mesh, near, far_off, *canvas, True, *room, mask[f])
+    def draw_one(canvas: Canvas, f: int, top: int) -> bool:
+        rows = slice(top, min(top + band, height))
+        canvas = canvas.of_rows((rows.stop - top) * size)
+        room = picture[f, rows], mask[f, rows], depth[f, rows]
+        drawn = draw_maps(points[f], p[f], r[f], *mesh, near, far_off, *canvas, top, True, *room, mask[f, rows])
         if labels is not None:
-            label_pixels(canvas.ids, canvas.points[:, :3], mesh[0], *fields, rings, regions[f])
+            label_pixels(canvas.ids, canvas.points[:, :3], mesh[0], *fields, rings, regions[f, rows], top)
         return drawn
 
     def draw_some(canvas: Canvas) -> list[tuple[int, bool]]:
-        return [(f, draw_one(canvas, f)) for f in frames]
+        return [(f, draw_one(canvas, f, top)) for f, top in parts]
 
     threads = min(len(canvases), num_workers(), len(points))
     drawn = dict(pair for part in in_threads(draw_some, ((canvas,) for canvas in canvases[:threads])) for pair in part)

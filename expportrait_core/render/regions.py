@@ -155,14 +155,23 @@ def most_seen(
 def region_picture(
     regions: Tensor,  # [F, H, W] numbers
     detail: str = "fine",  # or "coarse": face, eyes, mouth interior, scalp, neck and shoulders alone
+    into: Tensor | None = None,  # [F, H, W, 3] written and returned
 ) -> Tensor:
     """[F, H, W, 3] in 0..1: every region in its colour of REGIONS.
 
     Raises:
         ValueError: an unknown detail.
     """
-    if detail not in DETAILS:
-        raise ValueError(f"The detail of the region map is '{detail}', expected one of {', '.join(DETAILS)}.")
+    require_detail(detail)
     names = NAMES if detail == "fine" else [COARSE.get(name, name) for name in NAMES]
     palette = torch.tensor([REGIONS[name] for name in names], device=regions.device) / 255
-    return palette[regions.long()]
+    into = palette.new_empty(*regions.shape, 3) if into is None else into
+    for i, numbers in enumerate(regions):  # one by one: as indices they are several times as large
+        into[i] = palette.index_select(0, numbers.flatten().int()).view(*numbers.shape, 3)
+    return into
+
+
+def require_detail(detail: str) -> None:
+    """Raise a sentence if there is no such region map."""
+    if detail not in DETAILS:
+        raise ValueError(f"The detail of the region map is '{detail}', expected one of {', '.join(DETAILS)}.")

@@ -15,14 +15,15 @@ ZERO, HALF, ONE, THIRD = np.float32(0), np.float32(0.5), np.float32(1), np.float
 
 @compiled
 def label_pixels(
-    ids: np.ndarray,  # [s·H, s·W] triangle seen by each sample, -1 in the background
+    ids: np.ndarray,  # [s·h, s·W] triangle seen by each sample, -1 in the background
     corners: np.ndarray,  # [V, 3] float32, homogeneous pixel corners of the samples
     faces: np.ndarray,  # [T, 3]
     alone: np.ndarray,  # [T] uint8
     share: np.ndarray,  # [V, R] float32
     eye: np.ndarray,  # [V, 3] float32
     rings: np.ndarray,  # [n, 2] float32: number of a region, cosine of the angle within which it replaces what is there
-    regions: np.ndarray,  # [H, W] uint8, written
+    regions: np.ndarray,  # [h, W] uint8, written: a band of the picture's rows
+    top: int,  # the band's first row
 ) -> None:
     size = ids.shape[0] // regions.shape[0]
     kinds = share.shape[1]
@@ -37,7 +38,7 @@ def label_pixels(
                 if triangle >= 0:
                     region = np.int64(alone[triangle])
                 if region == UNSURE:
-                    px, py = np.float32(x) + HALF, np.float32(y) + HALF
+                    px, py = np.float32(x) + HALF, np.float32(top * size + y) + HALF
                     i, j, k = faces[triangle, 0], faces[triangle, 1], faces[triangle, 2]
                     wi, wj, wk = corners[i, 2], corners[j, 2], corners[k, 2]
                     x0, y0 = corners[i, 0] - px * wi, corners[i, 1] - py * wi

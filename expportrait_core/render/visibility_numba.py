@@ -26,7 +26,10 @@ def visible_numba(
     xy, z, triangles, numbers = (t.contiguous().numpy() for t in (snapped, inverse_depth, faces, ids))
     in_threads(
         draw_triangles,
-        ((xy[f], z[f], triangles, numbers[f], nearest[f], drawn[f], a, b) for f, a, b in bands(len(ids), height)),
+        (
+            (xy[f], z[f], triangles, numbers[f, top:bottom], nearest[f, top:bottom], drawn[f], top)
+            for f, top, bottom in bands(len(ids), height)
+        ),
     )
     return ids
 

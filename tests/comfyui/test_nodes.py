@@ -125,6 +125,19 @@ def test_importing_the_pack_is_quick_and_light(install, tmp_path: Path) -> None:
     )
 
 
+def test_room_on_a_gpu_is_asked_for_by_the_work(install, tmp_path: Path) -> None:
+    """Render Normals has the renderer's figure, which no number of frames changes; the rest asks for 4 GB."""
+    asked, _ = in_comfyui(install, tmp_path, """
+from pack.nodes import running
+asked = []
+running.management.get_torch_device = lambda: __import__("torch").device("cuda")
+running.management.free_memory = lambda size, device: asked.append([size, device.type])
+running.work_device(300 << 20), running.work_device()
+print(json.dumps(asked))
+""")  # fmt: skip
+    assert asked == [[(300 << 20) + (512 << 20), "cuda"], [4 << 30, "cuda"]]
+
+
 def test_a_fresh_machine_has_no_head_to_load_and_is_told_how_to_make_one(comfyui) -> None:
     for folder in ("input", "output"):
         for left in (comfyui.base / folder).rglob("*head.safetensors"):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from expportrait_core.render import NormalPictures, PictureDrawer, encode_normals, render_mesh
+from expportrait_core.render import NormalPictures, PictureDrawer, encode_normals, pictures_numba, render_mesh
 from expportrait_core.types import Camera
 
 from .meshes import views
@@ -57,6 +57,24 @@ def test_memory_of_one_call_does_not_show_in_the_next() -> None:
         assert torch.equal(getattr(room, name), getattr(whole, name))
     again = PictureDrawer(faces, vertices.shape[1], 2).draw(vertices, camera.resized(30, 35))
     assert torch.equal(small.normals, again.normals)
+
+
+def test_large_pictures_are_drawn_in_bands(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All threads' samples stay within the bound, and no pixel changes; the last band is lower than the others."""
+    pytest.importorskip("numba")
+    vertices, faces, camera = views(3)
+    whole = PictureDrawer(faces, vertices.shape[1], 3).draw(vertices, camera)
+    row = 8 * 3**2 * 70  # bytes of the samples of a row of pixels
+    for rows in (13, 1):
+        monkeypatch.setattr(pictures_numba, "CANVAS_BYTES", threads * (rows * row + row // 2))
+        drawer = PictureDrawer(faces, vertices.shape[1], 3)
+        banded = drawer.draw(vertices, camera)
+        for name in ("normals", "mask", "depth"):
+            assert torch.equal(getattr(banded, name), getattr(whole, name))
+        kept = [canvas.ids.nbytes + canvas.nearest.nbytes for canvas in drawer.canvases]
+        assert kept == [rows * row] * min(threads, 3) and sum(kept) <= pictures_numba.CANVAS_BYTES
+    monkeypatch.setattr(pictures_numba, "CANVAS_BYTES", 1)  # less than a row: it is drawn all the same
+    assert torch.equal(PictureDrawer(faces, vertices.shape[1], 3).draw(vertices, camera).normals, whole.normals)
 
 
 def test_vertices_that_no_triangle_uses_may_be_anything() -> None:

@@ -11,6 +11,7 @@ from expportrait_core.render import (
     REGIONS,
     RegionLayout,
     interpolate,
+    pictures_numba,
     region_picture,
     render_normals,
     stream_normals,
@@ -143,7 +144,9 @@ def test_irises_turn_with_the_eyes(level: int, head_model: HeadModel) -> None:
     assert (regions == EYES).any()
 
 
-def test_back_ends_threads_chunks_and_parts_give_the_same_regions(coarse_head: HeadModel) -> None:
+def test_back_ends_threads_chunks_parts_and_bands_give_the_same_regions(
+    coarse_head: HeadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("numba")
     motion = motion_of(coarse_head, 96, gaze=((0, 0), (0, 0.3), (0.2, 0)), jaw=0.2)
     before = torch.get_num_threads()
@@ -155,8 +158,10 @@ def test_back_ends_threads_chunks_and_parts_give_the_same_regions(coarse_head: H
         torch.set_num_threads(before)
     plain = render_normals(motion, 96, 2, regions=True, backend="torch").regions
     parts = torch.cat([part.regions for part in stream_normals(motion, 96, 2, chunk=2, regions=True)])
+    monkeypatch.setattr(pictures_numba, "CANVAS_BYTES", before * 8 * 2**2 * 96 * 10)  # ten rows of pixels
+    banded = render_normals(motion, 96, 2, regions=True).regions
     assert fast.dtype == torch.uint8
-    assert torch.equal(fast, again) and torch.equal(fast, parts)
+    assert torch.equal(fast, again) and torch.equal(fast, parts) and torch.equal(fast, banded)
     assert (fast == plain).float().mean() > 0.9998  # sums of three products may round to another side of a border
     assert render_normals(motion, 96, 1).regions is None
 

@@ -8,13 +8,10 @@ import torch
 from expportrait_core.body import load_head_model, pose_motion
 from expportrait_core.render import (
     NORMALS_CONVENTION,
-    NormalPictures,
     decode_normals,
     encode_normals,
-    render,
     render_mesh,
     render_normals,
-    stream_normals,
 )
 from expportrait_core.types import JAW, NUM_JOINTS, Camera, HeadModel, HeadMotion, PersonalizedHead, SMPLXFit
 
@@ -149,34 +146,13 @@ def test_progress_counts_frames_and_can_cancel(model: HeadModel) -> None:
         render_normals(motion, 32, progress=cancel)
 
 
+def test_back_ends_give_the_same_frames(model: HeadModel) -> None:
+    pytest.importorskip("numba")
+    fast, plain = (render_normals(motion_of(model), 64, backend=name).normals for name in ("numba", "torch"))
+    assert ((fast - plain).abs().amax(-1) > 1e-3).float().mean() < 1e-3
+
+
 def test_a_head_behind_the_camera_is_refused(model: HeadModel) -> None:
     motion = motion_of(model)
     with pytest.raises(ValueError, match="camera's plane"):
         render_normals(motion.replace(translation=motion.translation + torch.tensor([0, 0, 1.5])), 32)
-
-
-@pytest.mark.parametrize("backend", ["torch", "numba"])
-def test_back_ends_and_parts_give_the_same_frames(model: HeadModel, backend: str) -> None:
-    if backend == "numba":
-        pytest.importorskip("numba")
-    motion = motion_of(model)
-    whole = render_normals(motion, 64, chunk=2, backend=backend)
-    parts = list(stream_normals(motion, 64, chunk=2, backend=backend))
-    assert [len(part.normals) for part in parts] == [2, 1]
-    for name in ("normals", "mask", "depth"):
-        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
-    assert all(torch.equal(part.reference_normals, whole.reference_normals) for part in parts)
-    plain = render_normals(motion, 64, backend="torch")
-    assert ((whole.normals - plain.normals).abs().amax(-1) > 1e-3).float().mean() < 1e-3
-    with pytest.raises(ValueError, match="size is 0"):
-        next(stream_normals(motion, 0))
-
-
-def test_streaming_makes_room_for_one_chunk_at_a_time(model: HeadModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long clip takes the memory of a short one: neither pictures nor vertices of more frames are made at once."""
-    pictures, posed, make, pose = [], [], NormalPictures.empty, render.pose_motion
-    monkeypatch.setattr(NormalPictures, "empty", lambda n, *rest: (pictures.append(n), make(n, *rest))[1])
-    monkeypatch.setattr(render, "pose_motion", lambda m, a, b: (posed.append(b - a), pose(m, a, b))[1])
-    for part in stream_normals(motion_of(model), 32, chunk=2):
-        assert len(part.normals) <= 2
-    assert pictures == [1, 2, 1] and posed == [2, 1]  # the reference first
