@@ -123,7 +123,8 @@ def eyelids_of(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> np
     down, which closes it. The trackers do not bound them; below 0 the eye is wider open.
     """
     part, _, name = key.partition(".")
-    if name not in contents[0].get(part, {}):
+    group = contents[0].get(part, {})
+    if isinstance(group, dict) and name not in group:
         return None
     return stack(contents, frames, key, 2)
 
