@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..refusal import Refusal, of_file
+from ..refusal import InRow, Refusal, of_file
 from .values import HUGE, LAST_NUMBER, kind_of, numbers, require_finite, value_of
 
 log = logging.getLogger(__name__)
@@ -113,6 +113,20 @@ def stack(
         row = int(wrong.argmax())
         require_finite(rows[row], f"{frames[row].path.name}: {key}")
     return rows
+
+
+def stacked_turns(
+    convert: Callable[[np.ndarray], np.ndarray],  # from [F, *shape], see `rotations.py`
+    contents: Sequence[Any],
+    frames: Sequence[Frame],
+    key: str,
+    *shape: int,
+) -> np.ndarray:
+    """[F, ..., 3] axis-angle of one value of every frame. What is no rotation is refused by the name of its file."""
+    try:
+        return convert(stack(contents, frames, key, *shape))
+    except InRow as error:
+        raise Refusal(f"{frames[error.row].path.name}: {key}: {error.said}") from error
 
 
 def eyelids_of(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> np.ndarray | None:
