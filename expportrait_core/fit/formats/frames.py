@@ -15,6 +15,8 @@ import numpy as np
 from ..refusal import InRow, Refusal, of_file
 from .values import HUGE, LAST_NUMBER, kind_of, numbers, require_finite, value_of
 
+MOST_COEFFICIENTS = 1000  # of shape or expression; SMPL-X and FLAME have 400 in all
+
 log = logging.getLogger(__name__)
 
 
@@ -113,6 +115,17 @@ def stack(
         row = int(wrong.argmax())
         require_finite(rows[row], f"{frames[row].path.name}: {key}")
     return rows
+
+
+def how_many(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> int:
+    """How many coefficients trackers write that let the user choose: as many as the first frame has."""
+    what = f"{frames[0].path.name}: {key}"
+    count = numbers(value_of(contents[0], key, frames[0].path.name), what).size
+    if count > MOST_COEFFICIENTS:
+        raise Refusal(
+            f"{what} holds {count:,} values, expected at most {MOST_COEFFICIENTS:,} coefficients. The file is damaged."
+        )
+    return count
 
 
 def stacked_turns(

@@ -12,11 +12,11 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
-from .arrays import read_torch
 from .build import Options, build, given_camera, poses
 from .frames import Frame, eyelids_of, numbered, read_all, stack, stacked_turns
 from .rotations import from_6d
 from .source import Source
+from .torch_file import read_torch
 from .values import picture_size, shape_values, value_of, whole_number
 
 NAME = "Pixel3DMM"
