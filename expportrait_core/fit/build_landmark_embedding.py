@@ -23,7 +23,9 @@ from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
 from ..portable import write_npz
 from ..render import interpolate, vertex_normals, visible_triangles
 from ..types import HEAD, JAW, NECK, Camera, HeadModel
-from .landmarks import NUM_MESH, detect_faces, face_landmarks, largest_face
+from .face_boxes import largest_face
+from .face_detector import detect_faces
+from .face_mesh import NUM_MESH, face_landmarks
 
 SIZE = 640
 BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import expportrait_core.fit.landmarks as finding
+import expportrait_core.fit.face_detector as finding
 from expportrait_core.body.landmarks import IBUG68_FROM_MEDIAPIPE
 from expportrait_core.fit import (
     BuiltInNetworks,
