@@ -16,14 +16,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS, NUM_MESH, OUTER_EYE_CORNERS
 from ..portable import Progress, no_progress
 from .face_boxes import FaceBox, require_boxes
 from .networks import Network, load_network
 from .pictures import channels_first, chunks
 from .regions import Regions, turned_axes
 
-NUM_LANDMARKS, NUM_MESH = 478, 468  # the last ten are the irises: centre and four ends, the person's right eye first
-RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263  # outer corners of the person's right and left eye
 REGION = 1.5  # side of the landmark network's region in sides of the face's box, MediaPipe's value
 # below this confidence the landmark network looks at the face in the other three turns too: right ones reach 0.87 to
 # 0.97 and always at least 0.15 more than wrong ones, which reach 0.9; our choice
@@ -116,7 +115,7 @@ def run_landmarks(
 def refined_points(network: Network) -> list[list[int]]:
     """Which landmarks the network's refined outputs are: lips, right eye, left eye, right iris, left iris."""
     lips, right, left = (layer["points"] for layer in network.layers if layer["op"] == "region")
-    return [lips, right, left, list(range(468, 473)), list(range(473, 478))]
+    return [lips, right, left, list(range(NUM_MESH, NUM_MESH + 5)), list(range(NUM_MESH + 5, NUM_LANDMARKS))]
 
 
 def squares_around_boxes(faces: list[FaceBox], device: torch.device) -> Regions:
@@ -131,7 +130,7 @@ def squares_around_landmarks(
     landmarks: Tensor,  # [N, 478, 2]
 ) -> Regions:
     """The regions for faces whose landmarks are known."""
-    angle = eye_angle(landmarks[:, RIGHT_EYE_CORNER], landmarks[:, LEFT_EYE_CORNER])
+    angle = eye_angle(*(landmarks[:, corner] for corner in OUTER_EYE_CORNERS[MEDIAPIPE]))
     axes = turned_axes(angle)
     level = landmarks @ axes.transpose(1, 2)  # in the face's own axes, so that a tilted head gets no larger a region
     low, high = level.amin(dim=1), level.amax(dim=1)

@@ -12,11 +12,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS
 from .face_boxes import FaceBox
 from .face_detector import detect_faces
-from .face_mesh import NUM_LANDMARKS, in_the_right_turn, run_landmarks, squares_around_boxes
+from .face_mesh import in_the_right_turn, run_landmarks, squares_around_boxes
 from .face_mesh import squares_around_landmarks as squares_around
-from .landmark_scheme import MEDIAPIPE
 from .pictures import channels_first
 from .regions import Regions
 
