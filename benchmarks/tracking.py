@@ -41,8 +41,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from expportrait_core.body import axis_angle_to_matrix, landmark_points, load_head_model, pose_vertices
+from expportrait_core.body.landmark_groups import MEDIAPIPE, NUM_MESH, OUTER_EYE_CORNERS
 from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
-from expportrait_core.fit.landmark_scheme import NUM_MESH, eye_openness
+from expportrait_core.fit.landmark_scheme import eye_openness
 from expportrait_core.fit.watching import PIECE
 from expportrait_core.media import stream_clip, write_clip
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, SMPLXFit
@@ -135,7 +136,8 @@ def timed(pieces: Callable[[], Iterator[Tensor]], model: HeadModel, frames: int)
 
 def against_truth(fit: SMPLXFit, clip: RenderedClip, model: HeadModel) -> dict[str, float]:
     truth, ours = projected(clip.truth, model), projected(fit, model)
-    eyes = (truth[:, 33] - truth[:, 263]).norm(dim=-1)
+    right, left = OUTER_EYE_CORNERS[MEDIAPIPE]
+    eyes = (truth[:, right] - truth[:, left]).norm(dim=-1)
 
     def percent(points: Tensor) -> float:
         return float((100 * (points - truth)[:, :NUM_MESH].norm(dim=-1).mean(1) / eyes).mean())
@@ -170,7 +172,7 @@ def gaze_axes(fit: SMPLXFit, model: HeadModel) -> Tensor:  # [F, 2, 3]
     poses = fit.poses.clone()
     poses[:, [NECK, HEAD]] = 0
     vertices = pose_vertices(model, fit.betas, fit.expression, poses, torch.zeros_like(fit.translation))
-    points = landmark_points(vertices, model.faces, model.landmarks["mediapipe478"])
+    points = landmark_points(vertices, model.faces, model.landmarks[MEDIAPIPE])
     joints = model.joint_template + model.joint_shape_basis[..., : len(fit.betas)] @ fit.betas
     axes = points[:, NUM_MESH:].unflatten(1, (2, 5)).mean(2) - joints[[RIGHT_EYE, LEFT_EYE]]
     return torch.nn.functional.normalize(axes, dim=-1)
@@ -182,7 +184,7 @@ def looking(clip: RenderedClip, model: HeadModel) -> Tensor:  # [F]
 
 def projected(fit: SMPLXFit, model: HeadModel) -> Tensor:  # [F, 478, 2]
     vertices = pose_vertices(model, fit.betas, fit.expression, fit.poses, fit.translation)
-    points = fit.camera.project(landmark_points(vertices, model.faces, model.landmarks["mediapipe478"]))
+    points = fit.camera.project(landmark_points(vertices, model.faces, model.landmarks[MEDIAPIPE]))
     return points[..., :2] / points[..., 2:]
 
 

@@ -26,6 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .archives import open_archive
+
 VERSION = 1
 Self = TypeVar("Self", bound="Portable")
 
@@ -66,6 +68,9 @@ def open_npz(path: str | Path) -> np.lib.npyio.NpzFile:
     """
     if not zipfile.is_zipfile(path):
         raise ValueError("it is not an archive of arrays")
+    with open_archive(Path(path)) as archive:
+        for name in archive.names:
+            archive.require_sound(name)
     return np.load(path, allow_pickle=False)
 
 
@@ -169,18 +174,22 @@ def read_safetensors(path: str | Path, expected_format: str) -> tuple[dict[str, 
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
+            _require_format(header, expected_format, path.name)  # before gigabytes of something else are read
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a readable safetensors file ({error}). Save it again.") from error
+    return tensors, _json_values(header.get("values", "{}"), path.name)
+
+
+def _require_format(header: dict[str, str], expected_format: str, name: str) -> None:
     if header.get("format") != expected_format:
         found = header.get("format", "no format entry")
-        raise ValueError(f"{path.name} has {found}, expected '{expected_format}'. Choose a file of that kind.")
+        raise ValueError(f"{name} has {found[:60]}, expected '{expected_format}'. Choose a file of that kind.")
     version = header.get("version", "0")
-    if not version.isdecimal():
-        raise ValueError(f"{path.name} has the version '{version[:40]}', expected a number. Save it again.")
+    if not version.isdecimal() or len(version) > 9:
+        raise ValueError(f"{name} has the version '{version[:40]}', expected a number. Save it again.")
     if int(version) > VERSION:
-        raise ValueError(f"{path.name} is version {version}, this release reads {VERSION}. Update the pack.")
-    return tensors, _json_values(header.get("values", "{}"), path.name)
+        raise ValueError(f"{name} is version {version}, this release reads {VERSION}. Update the pack.")
 
 
 def _json_values(text: str, name: str) -> dict[str, Any]:

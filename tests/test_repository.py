@@ -22,9 +22,10 @@ ROOT = Path(expportrait_core.__file__).parent.parent
 CORE = ROOT / "expportrait_core"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
-BASE = {"portable", "types", "assets", "reach"}
+BASE = {"archives", "portable", "types", "assets", "reach"}
 MAY_IMPORT = {
-    "portable": set(),
+    "archives": set(),
+    "portable": {"archives"},
     "reach": set(),
     "assets": set(),
     "types": {"portable"},

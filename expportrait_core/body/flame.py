@@ -19,7 +19,7 @@ import numpy as np
 
 from ..types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE
 from .joints import JOINT_PARENTS
-from .unpickle import unpickle
+from .unpickle import find_all_but_tensors, unpickle
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _landmarks(folder: Path, num_faces: int) -> dict[str, np.ndarray]:
     data = path.read_bytes()
     if path.suffix == ".npy":
         # the contour's entries are torch tensors, and are not needed
-        content = unpickle(_payload(data, path.name), path.name, leave_out_tensors=True)
+        content = unpickle(_payload(data, path.name), path.name, find_all_but_tensors)
     else:
         content = unpickle(data, path.name)
     for triangles, barycentric in LANDMARK_KEYS:

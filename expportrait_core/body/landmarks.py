@@ -8,20 +8,6 @@ from torch import Tensor
 from ..types import HeadModel, LandmarkEmbedding
 from .upsampling import build_upsampling
 
-SCHEMES = ("mediapipe478", "ibug68", "ibug51")
-"""From the richest to the poorest."""
-
-# iBUG-68 out of MediaPipe's points: jaw line, brows, nose, eyes, outer lips, inner lips. The jaw line is MediaPipe's
-# face oval, which lies up to a centimetre inside iBUG's at the ears.
-IBUG68_FROM_MEDIAPIPE = (
-    127, 234, 93, 58, 172, 136, 150, 176, 152, 400, 379, 365, 397, 288, 323, 454, 356,
-    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,
-    168, 197, 5, 4, 75, 97, 2, 326, 305,
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
-    61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91,
-    78, 82, 13, 312, 308, 317, 14, 87,
-)  # fmt: skip
-
 
 def landmark_points(
     vertices: Tensor,  # [F, V, 3]

@@ -2,6 +2,9 @@
 
 The opcodes are those of protocols 0 to 5 (documented in CPython's `Lib/pickletools.py`). A stream can name functions
 and ask for calls; `find(module, name)` answers with a stand-in or raises, and only stand-ins are ever called.
+
+A stream can also recall a value that it gave before, and hand a large one to a thousand calls, each of which copies it.
+So the lengths of all that is handed over are added up; honest streams hand over what they hold, and hold it once.
 """
 
 from __future__ import annotations
@@ -10,28 +13,46 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from .unfolded import TooMany
+
 MARK = object()
 MAX_MEMO = 1 << 24  # a stream numbers what it remembers; a damaged one would ask for any amount of memory
+MOST_DIGITS = 1000  # of a number that is written in decimals
+LARGEST_KEY = 1 << 60  # Python hashes whole numbers below it to themselves, and larger ones as one wants them
+COPIES, SLACK = 4, 1 << 16  # bytes may be handed over as text, as bytes and as a state, and small values are recalled
 
 
-def parse(data: bytes, find: Callable[[str, str], Any]) -> Any:
+def parse(
+    data: bytes,
+    find: Callable[[str, str], Any],
+    persistent: Callable[[Any], Any] | None = None,
+) -> Any:
     """The object that a pickle stream describes, with the results of stand-ins in it.
 
+    Args:
+        persistent: the object outside of the stream that an id stands for; without it there are none.
+
     Raises:
-        ValueError: the stream ends early or is no pickle; whatever `find` and the stand-ins raise.
+        ValueError: the stream ends early or is no pickle, or its calls copy more than it holds; whatever `find`,
+            `persistent` and the stand-ins raise.
     """
-    return _Machine(data, find).run()
+    return _Machine(data, find, persistent).run()
 
 
 def require_key(key: Any) -> None:
-    """Refuse tuples within tuples as keys: a few shared ones take Python for ever to hash."""
-    if isinstance(key, tuple) and any(isinstance(part, tuple | frozenset) for part in key):
-        raise ValueError("it has a key within a key")
+    """Refuse keys that can be made to take Python for ever: shared tuples to hash, and numbers that hash alike."""
+    if isinstance(key, int) and abs(key) < LARGEST_KEY:
+        return
+    if not (key is None or isinstance(key, str | bytes | float)):
+        raise ValueError("it has a key that is neither text nor a number")
 
 
 class _Machine:
-    def __init__(self, data: bytes, find: Callable[[str, str], Any]) -> None:
-        self.data, self.find, self.at = data, find, 0
+    def __init__(
+        self, data: bytes, find: Callable[[str, str], Any], persistent: Callable[[Any], Any] | None = None
+    ) -> None:
+        self.data, self.find, self.persistent, self.at = data, find, persistent, 0
+        self.left = COPIES * len(data) + SLACK
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.known: set[int] = set()  # ids of the stand-ins that `find` gave, the only things that may be called
@@ -95,14 +116,29 @@ class _Machine:
     def call(self, function: Any, arguments: Any) -> None:
         if id(function) not in self.known or not isinstance(arguments, tuple):
             raise ValueError("it calls what is no function")
+        self.hand_over(arguments)
         self.stack.append(function(*arguments))
 
     def build(self) -> None:
         target, state = self.last(2)
         if not getattr(target, "is_stand_in", False):
             raise ValueError("it sets the state of what has none")
+        self.hand_over(state if isinstance(state, tuple) else (state,))
         target.__setstate__(state)
         self.stack.append(target)
+
+    def hand_over(self, values: tuple) -> None:
+        """Count what a call may copy: the values, and what each of them holds."""
+        self.left -= len(values)
+        if self.left >= 0:
+            self.left -= sum(len(value) for value in values if isinstance(value, _SIZED))
+        if self.left < 0:
+            raise TooMany("values that are handed over again and again")
+
+    def outside(self) -> None:
+        if self.persistent is None:
+            raise ValueError("it asks for an object outside of it")
+        self.stack.append(self.persistent(*self.last(1)))
 
     def remember(self, key: int) -> None:
         if not 0 <= key < MAX_MEMO:
@@ -152,7 +188,14 @@ def _quoted(m: _Machine) -> None:  # STRING, as repr writes it
 
 def _int_line(m: _Machine) -> None:  # INT; 00 and 01 are the old way to write False and True
     text = m.line()
-    m.stack.append({"00": False, "01": True}[text] if text in ("00", "01") else int(text))
+    m.stack.append({"00": False, "01": True}[text] if text in ("00", "01") else _whole(text))
+
+
+def _whole(text: str) -> int:
+    """A number in decimals, which older Pythons take as long for as the square of its length."""
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"it holds a number of {len(text):,} digits")
+    return int(text)
 
 
 def _long(m: _Machine, count: int) -> None:
@@ -173,6 +216,7 @@ def _tuple(count: int) -> Callable[[_Machine], None]:
     return lambda m: m.stack.append(tuple(m.last(count)))
 
 
+_SIZED = (str, bytes, list, tuple, dict)
 _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
     ord(opcode): operation
     for opcode, operation in {
@@ -190,7 +234,7 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
         "J": _push(lambda m: m.number("<i")),
         "K": _push(lambda m: m.take(1)[0]),
         "M": _push(lambda m: m.number("<H")),
-        "L": _push(lambda m: int(m.line().rstrip("L"))),
+        "L": _push(lambda m: _whole(m.line().rstrip("L"))),
         "\x8a": lambda m: _long(m, m.take(1)[0]),
         "\x8b": lambda m: _long(m, m.number("<i")),
         "F": _push(lambda m: float(m.line())),
@@ -221,11 +265,11 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
         "s": lambda m: m.update(m.last(2)),
         "u": lambda m: m.update(m.since_mark()),
         # what was given before
-        "p": lambda m: m.remember(int(m.line())),
+        "p": lambda m: m.remember(_whole(m.line())),
         "q": lambda m: m.remember(m.take(1)[0]),
         "r": lambda m: m.remember(m.number("<I")),
         "\x94": lambda m: m.remember(len(m.memo)),
-        "g": lambda m: m.recall(int(m.line())),
+        "g": lambda m: m.recall(_whole(m.line())),
         "h": lambda m: m.recall(m.take(1)[0]),
         "j": lambda m: m.recall(m.number("<I")),
         # names and calls
@@ -236,6 +280,7 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
         "o": _instance,
         "i": _old_instance,
         "b": lambda m: m.build(),
+        "Q": lambda m: m.outside(),  # BINPERSID
     }.items()
 }
-"""What is left out asks for more than values: objects outside of the file, sets, buffers, extensions."""
+"""What is left out asks for more than values: sets, buffers, extensions, ids of objects as lines of text."""

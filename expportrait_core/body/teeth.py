@@ -13,18 +13,12 @@ import torch
 from torch import Tensor
 
 from ..types import HEAD, JAW, HeadModel
-from .landmarks import IBUG68_FROM_MEDIAPIPE, landmark_points
+from .landmark_groups import LIP_RING
+from .landmarks import landmark_points
 from .regions import LOWER_TEETH, UPPER_TEETH
 from .upsampling import build_upsampling
 
 log = logging.getLogger(__name__)
-
-LIP_RING = {
-    "ibug68": tuple(range(60, 68)),
-    "ibug51": tuple(range(43, 51)),  # iBUG-68 without the 17 points of the jaw line
-    "mediapipe478": IBUG68_FROM_MEDIAPIPE[60:],
-}
-"""The same eight points of every scheme, from the person's right corner over the upper lip."""
 
 MOST_SCALE = 4.0  # of a mouth beside the source's, our choice
 GROWTH = 0.5  # of the lips', our choice: mouths vary more than teeth. The default head's own rows are best met so

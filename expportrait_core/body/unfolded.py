@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_VALUES = 1 << 24  # 128 MiB as doubles; ten thousand frames of 1,600 values each. Our choice
+MOST_VALUES = 1 << 23  # 64 MiB as doubles; ten thousand frames of 800 values each. Our choice
 
 
 class TooMany(ValueError):

@@ -5,6 +5,9 @@ from .controls import GROUPED, controls
 from .core_landmarks import CoreLandmarks
 from .crop import crop_mask, crop_portrait, fit_in_crop, paste_back, plan_crop
 from .editing import MODES, edit_fit, most_changed, neutral_fit, scale_motion
+from .face_boxes import FaceBox, largest_face
+from .face_detector import detect_faces
+from .face_mesh import face_landmarks
 from .faces import FACES, choose_person, faces_in, follow_people
 from .fit_file import save_fit
 from .formats import load_fit
@@ -13,11 +16,11 @@ from .gaps import insert_missing_frames, interpolate_gaps
 from .joining import LOOPS, join_fits, loop_fit
 from .keyframes import EASINGS, keyframe_fit, parse_keyframes
 from .landmark_fit import fit_landmarks
-from .landmarks import FaceBox, detect_faces, face_landmarks, largest_face, segment_person
 from .mediapipe_source import MediaPipeMesh, MediaPipeTask
 from .missing import MISSING, fill_missing
 from .presets import Preset, load_preset, preset_names, preset_with, save_preset
 from .retime import resample_fit, trim_fit
+from .silhouette import segment_person
 from .smoothing import METHODS, smooth_fit
 from .sources import BuiltInNetworks, LandmarkSource, SeenFace
 from .tracking import detect_landmarks, landmark_error_percent, track

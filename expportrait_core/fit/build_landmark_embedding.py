@@ -19,14 +19,15 @@ from torch import Tensor
 
 from ..body import load_head_model, pose_vertices, regions
 from ..body.build_default_head import LANDMARKS
-from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
+from ..body.landmark_groups import IBUG68_FROM_MEDIAPIPE, NUM_MESH, UPPER_BROWS
 from ..portable import write_npz
 from ..render import interpolate, vertex_normals, visible_triangles
 from ..types import HEAD, JAW, NECK, Camera, HeadModel
-from .landmarks import NUM_MESH, detect_faces, face_landmarks, largest_face
+from .face_boxes import largest_face
+from .face_detector import detect_faces
+from .face_mesh import face_landmarks
 
 SIZE = 640
-BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
 IRIS_RADIUS = 0.0059  # metres, an average human iris
 MIN_FACING = 0.3  # cosine between surface and view under which a hit is not trusted
 
@@ -160,8 +161,8 @@ def build(pictures: Path | None = None) -> dict[str, np.ndarray]:
         triangles, barycentric, facing = (torch.stack([h[k] for h in found]) for k in range(3))
         triangle, weight = medoids(model, triangles, barycentric, facing)
         points = (model.template[model.faces[triangle.clamp(min=0)]] * weight[..., None]).sum(1)
-        line = torch.cat([points[list(side)] for side in BROWS])
-        brows = torch.cat([line] + [0.5 * (points[list(s[:-1])] + points[list(s[1:])]) for s in BROWS])
+        line = torch.cat([points[list(side)] for side in UPPER_BROWS])
+        brows = torch.cat([line] + [0.5 * (points[list(s[:-1])] + points[list(s[1:])]) for s in UPPER_BROWS])
         if pictures and paint:
             import cv2
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .landmark_scheme import MEDIAPIPE
+from ..body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS, NUM_MESH
 from .sources import SeenFace
 
 
@@ -56,7 +56,7 @@ class CoreLandmarks:
 
 def _face(face: Any, frame: int) -> SeenFace:
     points = np.asarray(face.get("landmarks_xy", ()) if isinstance(face, Mapping) else (), dtype=np.float32)
-    if points.shape not in ((478, 2), (468, 2)) or not np.isfinite(points).all():
+    if points.shape not in ((NUM_LANDMARKS, 2), (NUM_MESH, 2)) or not np.isfinite(points).all():
         raise ValueError(
             f"A face of frame {frame} has landmarks of the shape {list(points.shape)}, expected 478 finite points "
             f"(x, y). Connect the face_landmarks output of MediaPipe Face Landmarker."

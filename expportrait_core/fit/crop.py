@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..body import landmark_points, pose_vertices, with_level
-from ..body.landmarks import SCHEMES
+from ..body.landmark_groups import SCHEMES
 from ..types import HeadCrop, HeadModel, Progress, SMPLXFit, no_progress
 
 FACE_SHARE = 0.55  # of the square's side that the face takes, brows' upper edge of the oval to the chin

@@ -118,7 +118,12 @@ def _coefficients(reach: int, order: int, position: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OneEuro:
-    """A low pass that opens when things move (Casiez et al. 2012), run in both directions and averaged: no lag."""
+    """A low pass that opens when things move (Casiez et al. 2012), run in both directions and averaged: no lag.
+
+    At the ends, where one direction has only begun and the other lags, each begins as if it had come a long way: with
+    the speed that the other ends with, and behind by the lag that this speed brings. The less that speed opens the
+    filter, the more of it is taken for noise, which puts nothing behind.
+    """
 
     fps: float
     cutoff: float  # Hz, at rest
@@ -153,20 +158,26 @@ class OneEuro:
         """Forwards and backwards at once. `change_from(new, old)` is a vector, `changed(old, vector)` applies it,
         `size` measures it."""
         rows = torch.stack([values, values.flip(0)], 1)  # [F, 2, ...]
-        speed = _low_passed(change_from(rows[1:], rows[:-1]) * self.fps, _alpha(self.speed_cutoff, self.fps))
-        alpha = _alpha(self.cutoff + self.opening * size(speed), self.fps)
-        smooth = [rows[0]]
-        for new, share in zip(rows[1:], alpha):
+        change, share = change_from(rows[1:], rows[:-1]) * self.fps, _alpha(self.speed_cutoff, self.fps)
+        coming = -_low_passed(change, share)[-1:].flip(1)  # [1, 2, ...] speed before the first frame
+        speed = torch.cat([coming, _low_passed(change, share, coming)])
+        cutoff = self.cutoff + self.opening * size(speed)
+        alpha = _alpha(cutoff, self.fps)
+        lag = (1 / alpha[0] - 1) / self.fps * (1 - self.cutoff / cutoff[0])  # seconds, of what is motion
+        smooth = [changed(rows[0], -lag * speed[0])]
+        for new, share in zip(rows[1:], alpha[1:]):
             smooth.append(changed(smooth[-1], share * change_from(new, smooth[-1])))
         there, back = torch.stack(smooth).unbind(1)
         return there, back.flip(0)
 
 
-def _low_passed(values: Tensor, share: float) -> Tensor:
-    """A first-order low pass from rest [F, ...]."""
+def _low_passed(values: Tensor, share: float, before: Tensor | None = None) -> Tensor:
+    """A first-order low pass [F, ...], from rest or from the value [1, ...] that it had before."""
     from scipy.signal import lfilter  # takes a while to import
 
-    passed = lfilter([share], [1, share - 1], values.double().cpu().numpy(), axis=0)
+    before = torch.zeros_like(values[:1]) if before is None else before
+    known, state = (tensor.double().cpu().numpy() for tensor in (values, (1 - share) * before))
+    passed, _ = lfilter([share], [1, share - 1], known, axis=0, zi=state)
     return torch.from_numpy(passed).to(values)
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..types import SMPLXFit
-from .landmarks import detect_faces, largest_face
+from .face_boxes import largest_face
+from .face_detector import detect_faces
 
 WANTED_FACE = (
     "Give a picture in which a face is seen from the front or half from the side, at least a twentieth of the picture "

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..body import axis_angle_to_matrix, landmark_model, landmark_points, pose_vertices
+from ..body.landmark_groups import EYES, MEDIAPIPE, NUM_MESH
 from ..body.posing import joint_transforms
 from ..types import LEFT_EYE, RIGHT_EYE, HeadModel, SMPLXFit
-from .landmark_scheme import EYES, MEDIAPIPE, NUM_MESH, eye_openness
+from .landmark_scheme import eye_openness
 from .solver import solve_banded
 
 EYE_JOINTS = (RIGHT_EYE, LEFT_EYE)  # in the order of MediaPipe's irises

@@ -5,37 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
+from ..body.landmark_groups import (
+    BROWS,
+    EYELIDS,
+    EYES,
+    FACE_OVAL,
+    FROM_MEDIAPIPE,
+    IBUG,
+    IBUG51,
+    JAW_LINE,
+    LIPS,
+    MEDIAPIPE,
+    NOSE,
+    NUM_LANDMARKS,
+    NUM_MESH,
+)
 from ..types import HeadModel
 
-MEDIAPIPE, IBUG = "mediapipe478", "ibug68"
-SIZES = {MEDIAPIPE: (478, 468), IBUG: (68,)}  # points of an array; MediaPipe's without the irises too
-NUM_MESH = 468  # MediaPipe's points from here on are the irises
-
-FACE_OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176,
-             149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
-EYELIDS = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7,
-           263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)  # fmt: skip
-LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
-        78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)  # fmt: skip
-BROWS = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 276, 283, 282, 295, 285, 300, 293, 334, 296, 336)
-NOSE = (1, 2, 4, 5, 6, 168, 197, 195, 98, 97, 326, 327, 64, 294, 48, 278, 129, 358, 19, 94)
+SIZES = {MEDIAPIPE: (NUM_LANDMARKS, NUM_MESH), IBUG: (68,)}  # points of an array; MediaPipe's without the irises too
 # the oval slides along the cheek as the head turns; lids and lips carry the expression. Our choice
 OVAL_WEIGHT, EYELID_WEIGHT, LIP_WEIGHT = 0.3, 4.0, 1.5
-
-OUTER_EYE_CORNERS = {MEDIAPIPE: (33, 263), IBUG: (36, 45)}
-# the person's right eye first: outer and inner corner, two points of the upper lid and the two below them
-EYES = {
-    MEDIAPIPE: ((33, 133, 160, 158, 144, 153), (263, 362, 387, 385, 373, 380)),
-    IBUG: ((36, 39, 37, 38, 41, 40), (45, 42, 44, 43, 46, 47)),
-}
 
 
 def trust(scheme: str) -> Tensor:
     """[L] how much each point is to be believed."""
     weights = torch.ones(SIZES[scheme][0])
     if scheme == IBUG:
-        weights[:17], weights[36:48], weights[48:] = OVAL_WEIGHT, EYELID_WEIGHT, LIP_WEIGHT
+        weights[:JAW_LINE], weights[36:48], weights[48:] = OVAL_WEIGHT, EYELID_WEIGHT, LIP_WEIGHT
         return weights
     for group, weight in ((FACE_OVAL, OVAL_WEIGHT), (EYELIDS, EYELID_WEIGHT), (LIPS, LIP_WEIGHT)):
         weights[list(group)] = weight
@@ -92,11 +88,11 @@ def landmark_pairs(model: HeadModel, scheme: str) -> tuple[str, list[int], list[
         ValueError: the head model carries no landmarks that fit.
     """
     if scheme == MEDIAPIPE:
-        offers = {MEDIAPIPE: (range(NUM_MESH), range(NUM_MESH)), IBUG: (range(68), IBUG68_FROM_MEDIAPIPE),
-                  "ibug51": (range(51), IBUG68_FROM_MEDIAPIPE[17:])}  # fmt: skip
+        offers = {MEDIAPIPE: (range(NUM_MESH), range(NUM_MESH)), IBUG: (range(68), FROM_MEDIAPIPE[IBUG]),
+                  IBUG51: (range(51), FROM_MEDIAPIPE[IBUG51])}  # fmt: skip
     else:
-        offers = {IBUG: (range(68), range(68)), "ibug51": (range(51), range(17, 68)),
-                  MEDIAPIPE: (IBUG68_FROM_MEDIAPIPE, range(68))}  # fmt: skip
+        offers = {IBUG: (range(68), range(68)), IBUG51: (range(51), range(JAW_LINE, 68)),
+                  MEDIAPIPE: (FROM_MEDIAPIPE[IBUG], range(68))}  # fmt: skip
     for name, (of_model, of_array) in offers.items():
         if name in model.landmarks:
             return name, list(of_model), list(of_array)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .landmark_scheme import EYELIDS, FACE_OVAL, LIPS
+from ..body.landmark_groups import EYELIDS, FACE_OVAL, INNER_LIPS, NUM_MESH
 from .regions import Regions
 
 SIDE = 64  # pixels of the small picture that the colours are read from: its pixels are what is averaged; our choice
@@ -24,7 +24,7 @@ def face_colours(
     landmarks: Tensor,  # [L, 3] x, y, confidence
 ) -> Tensor:  # [n]
     """What a face looks like: two faces are as alike as the product of these is near 1."""
-    points = landmarks[: 468 if len(landmarks) > 68 else 68, :2].to(picture.device)
+    points = landmarks[: NUM_MESH if len(landmarks) > 68 else 68, :2].to(picture.device)
     low, high = points.amin(0), points.amax(0)
     square = Regions(((low + high) / 2)[None], (high - low).max().expand(1, 2) * 1.1, points.new_zeros(1))
     small = square.cut(picture.permute(2, 0, 1)[None], SIDE, beyond="border")
@@ -45,8 +45,8 @@ def _steady(count: int) -> Tensor:
     """The landmarks whose colour says something of a person: not the edge, not the lids, not the mouth's inside."""
     if count == 68:  # iBUG
         return torch.tensor([*range(17, 36), *range(48, 60)])
-    left_out = {*FACE_OVAL, *EYELIDS, *LIPS[20:]}
-    return torch.tensor([k for k in range(468) if k not in left_out])
+    left_out = {*FACE_OVAL, *EYELIDS, *INNER_LIPS}
+    return torch.tensor([k for k in range(NUM_MESH) if k not in left_out])
 
 
 def alike(one: Tensor, other: Tensor) -> float:

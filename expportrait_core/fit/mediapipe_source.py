@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .landmark_scheme import MEDIAPIPE
+from ..body.landmark_groups import MEDIAPIPE
 from .sources import MOST_FACES, SeenFace
 
 TASK_FILE = "face_landmarker.task"

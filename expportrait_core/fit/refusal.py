@@ -23,6 +23,14 @@ class Unnamed(Refusal):
     """The same from a function that does not know the file; `sentences` puts the file's name before it."""
 
 
+class InRow(Unnamed):
+    """The same about one row of an array over time, whose frame may have a file of its own: `frames.stacked_turns`."""
+
+    def __init__(self, said: str, row: int, rows: int) -> None:
+        super().__init__(f"frame {row + 1} of {rows}: {said}")
+        self.said, self.row = said, row
+
+
 _looked_at: ContextVar[str] = ContextVar("looked_at", default="")
 
 

@@ -12,17 +12,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .landmark_scheme import MEDIAPIPE
-from .landmarks import (
-    NUM_LANDMARKS,
-    FaceBox,
-    channels_first,
-    detect_faces,
-    in_the_right_turn,
-    run_landmarks,
-    squares_around_boxes,
-)
-from .landmarks import squares_around_landmarks as squares_around
+from ..body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS
+from .face_boxes import FaceBox
+from .face_detector import detect_faces
+from .face_mesh import in_the_right_turn, run_landmarks, squares_around_boxes
+from .face_mesh import squares_around_landmarks as squares_around
+from .pictures import channels_first
 from .regions import Regions
 
 KEY_FRAMES = 4  # every so many pictures faces are looked for anew; our choice

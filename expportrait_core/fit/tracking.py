@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ..body import landmark_points, pose_vertices, with_level
+from ..body.landmark_groups import OUTER_EYE_CORNERS
 from ..types import HeadModel, Progress, SMPLXFit, no_progress
 from .faces import Person, choose_person, follow_people
 from .landmark_fit import fit_landmarks, require_camera, require_seen
-from .landmark_scheme import OUTER_EYE_CORNERS, SIZES, landmark_pairs
+from .landmark_scheme import SIZES, landmark_pairs
 from .likeness import face_colours
 from .missing import MISSING, fill_missing
 from .sources import BuiltInNetworks, LandmarkSource
@@ -141,7 +142,7 @@ def landmark_error_percent(
 
     Measured on the mesh itself over all landmarks that the tracker gave and the head model has, irises left out.
     """
-    if fit.landmarks is None or fit.landmark_scheme not in OUTER_EYE_CORNERS:
+    if fit.landmarks is None or fit.landmark_scheme not in SIZES:
         raise ValueError("The fit carries no landmarks to measure its error against. Track the clip here.")
     coarse = with_level(model, 0)
     scheme, of_model, of_array = landmark_pairs(coarse, fit.landmark_scheme)

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..body.landmarks import IBUG68_FROM_MEDIAPIPE
+from ..body.landmark_groups import (
+    FROM_MEDIAPIPE,
+    IBUG,
+    IBUG51,
+    JAW_LINE,
+    MEDIAPIPE,
+    NUM_MESH,
+    OUTER_EYE_CORNERS,
+    SCHEMES,
+)
 from ..body.posing import pose_vertices
 from ..body.upsampling import build_upsampling
-from ..fit.landmark_scheme import EYELID_WEIGHT, EYELIDS, FACE_OVAL, LIP_WEIGHT, LIPS, OVAL_WEIGHT
+from ..fit.landmark_scheme import trust
 from ..types import HeadModel, SMPLXFit
-
-OUTER_EYE_CORNERS = {"mediapipe478": (33, 263), "ibug68": (36, 45), "ibug51": (19, 28)}
-MEDIAPIPE_POINTS = {
-    "mediapipe478": tuple(range(478)), "ibug68": IBUG68_FROM_MEDIAPIPE, "ibug51": IBUG68_FROM_MEDIAPIPE[17:],
-}  # fmt: skip
-"""Which of MediaPipe's points each scheme consists of."""
-IRISES = 468  # MediaPipe's points from here on
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,11 @@ def _matching_scheme(model: HeadModel, fit: SMPLXFit) -> tuple[str, Tensor]:
     """The scheme to use and the landmarks in it. SMPL-X files carry only the inner 51 of iBUG's 68, while the tracker
     writes MediaPipe's points whatever the model."""
     scheme, landmarks = fit.landmark_scheme, fit.landmarks
-    known = [name for name in OUTER_EYE_CORNERS if name in model.landmarks]
-    if scheme == "mediapipe478" and scheme not in known and known and landmarks.shape[1] >= 468:
-        return known[0], landmarks[:, list(MEDIAPIPE_POINTS[known[0]])]
-    if scheme == "ibug68" and scheme not in known and "ibug51" in known:
-        return "ibug51", landmarks[:, 17:]
+    known = [name for name in SCHEMES if name in model.landmarks]
+    if scheme == MEDIAPIPE and scheme not in known and known and landmarks.shape[1] >= NUM_MESH:
+        return known[0], landmarks[:, list(FROM_MEDIAPIPE[known[0]])]
+    if scheme == IBUG and scheme not in known and IBUG51 in known:
+        return IBUG51, landmarks[:, JAW_LINE:]
     if scheme not in known:
         raise ValueError(
             f"The fit's landmarks are in the scheme '{scheme}', the head model '{model.model_id}' has "
@@ -120,11 +122,9 @@ def _matching_scheme(model: HeadModel, fit: SMPLXFit) -> tuple[str, Tensor]:
 
 def _trust(scheme: str) -> Tensor:
     """How much each landmark is to be believed, as the tracker has it."""
-    trust = torch.ones(478)
-    for group, weight in ((FACE_OVAL, OVAL_WEIGHT), (EYELIDS, EYELID_WEIGHT), (LIPS, LIP_WEIGHT)):
-        trust[list(group)] = weight
-    trust[IRISES:] = 0.0  # they follow the gaze, which is the tracker's to find
-    return trust[list(MEDIAPIPE_POINTS[scheme])]
+    weights = trust(MEDIAPIPE)
+    weights[NUM_MESH:] = 0.0  # the irises follow the gaze, which is the tracker's to find
+    return weights[list(FROM_MEDIAPIPE[scheme])]
 
 
 def on_fine_mesh(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+import time
+import tracemalloc
 import types
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -138,11 +140,14 @@ def test_names_reached_in_other_ways_are_refused() -> None:
         (b"cchumpy.ch\nCh\n(tR.", "a chumpy object that holds no array"),
         (b"cbuiltins\nobject\n)R.", "an object of an unknown kind"),
         (b"ccopyreg\n_reconstructor\n(cbuiltins\nobject\ncbuiltins\nobject\nNtR.", "an object of an unknown kind"),
-        (b"\x80\x02U\x01aQ.", "instruction 'Q' at byte 5 is none"),
+        (b"\x80\x02U\x01aQ.", "asks for an object outside of it"),
+        (b"\x80\x02Pa\n.", "instruction 'P' at byte 2 is none"),
         (b"\x80\x02\x82\x01.", "not a readable pickle"),
         (b"\x80\x02U\x01a)R.", "calls what is no function"),
         (b"\x80\x02}}b.", "sets the state of what has none"),
-        (b"\x80\x02]U\x01as.", "uses a value that it never gave|fills a dict that is none"),
+        (b"\x80\x02U\x01as.", "uses a value that it never gave"),
+        (b"\x80\x02](U\x01aU\x01bu.", "fills a dict that is none"),
+        (b"\x80\x02]U\x01as.", "a key that is neither text nor a number"),
         (b"\x80\x02]q\x00h\x00a.", "nested without end"),
         (b"", "not a readable pickle"),
         (pickle.dumps(np.arange(9.0))[:-40], "truncated or damaged"),
@@ -182,7 +187,7 @@ def test_lists_that_a_few_bytes_make_huge_are_refused(tree: object) -> None:
     data = pickle.dumps({"expression": tree})
     assert len(data) < 200_000
     with pytest.raises(
-        ValueError, match=r"fit\.pkl holds lists or arrays that are more than 16,777,216 numbers when written out"
+        ValueError, match=r"fit\.pkl holds lists or arrays that are more than 8,388,608 numbers when written out"
     ):
         unpickle(data, "fit.pkl")
 
@@ -202,6 +207,100 @@ def test_matrices_that_a_few_bytes_make_huge_are_refused() -> None:
         unpickle(pickle.dumps(many), "fit.pkl")
 
 
+def numbered(count: int) -> bytes:
+    """As many names, each with nothing behind it."""
+    return b"".join(b"X\x06\x00\x00\x00%06dN" % i for i in range(count))
+
+
+TEXT = b"X\x00\x00\x10\x00" + b"a" * (1 << 20)
+REPEATED = {  # what is recalled by two bytes for every call, and copied by each
+    "texts": b"c_codecs\nencode\nq\x02" + TEXT + b"q\x010](" + b"h\x02h\x01\x85R" * 4000 + b"e.",
+    "pairs": b"ccollections\nOrderedDict\nq\x02(" + numbered(9000).replace(b"N", b"N\x86") + b"lq\x010("
+    + b"h\x02h\x01\x85R0" * 5000 + b"l.",
+    "arguments": b"cnumpy\nndarray\nq\x02(" + b"N" * 500_000 + b"tq\x010(" + b"h\x02h\x01R0" * 20_000 + b"l.",
+    "states": b"cchumpy.ch\nCh\nq\x02}(" + numbered(50_000) + b"uq\x010h\x02)R" + b"h\x01b" * 20_000 + b".",
+    "states in one": b"cchumpy.ch\nCh\nq\x02}(" + numbered(50_000) + b"uq\x010h\x02)R(" + b"h\x01" * 20_000 + b"tb.",
+    "codes": b"cnumpy\ndtype\nq\x02X\x40\x0d\x03\x00" + b"i4, " * 50_000 + b"q\x010(" + b"h\x02h\x01\x85R" * 9000
+    + b"l.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPEATED)
+def test_what_is_recalled_is_not_copied_without_end(case: str) -> None:
+    tracemalloc.start()
+    begun = time.perf_counter()
+    with pytest.raises(ValueError, match=r"^fit\.pkl holds values that are handed over again and again\. No fit"):
+        unpickle(REPEATED[case], "fit.pkl")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert time.perf_counter() - begun < 5 and most < 100e6, "each would take gigabytes, or minutes"
+
+
+def test_long_items_of_a_dictionary_are_not_copied() -> None:
+    data = b"ccollections\nOrderedDict\n](" + b"N" * 500_000 + b"eq\x010](" + b"h\x01" * 9000 + b"e\x85R."
+    with pytest.raises(ValueError, match="too many values"):
+        unpickle(data, "fit.pkl")
+
+
+def long_number(value: int) -> bytes:
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8b" + len(raw).to_bytes(4, "little") + raw
+
+
+def test_numbers_that_hash_alike_are_no_keys() -> None:
+    """Python hashes whole numbers by their remainder of 2^61 - 1: a dictionary of these takes its size squared."""
+    alike = b"".join(long_number(i * (2**61 - 1)) + b"N" for i in range(1, 60_000))
+    for keys in (alike, long_number(1 << 800_000) + b"N"):
+        with pytest.raises(ValueError, match="a key that is neither text nor a number"):
+            unpickle(b"}(" + keys + b"u.", "fit.pkl")
+    usual = {0: "a", -3: "b", 1 << 40: "c", "d": 1, b"e": 2, 0.5: 3, None: 4, True: 5}
+    assert unpickle(pickle.dumps(usual), "fit.pkl") == usual
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"]" * 100_000 + b"a" * 99_999 + b".", "nested without end"),
+        (b")" + b"\x85" * 100_000 + b".", "nested without end"),
+        (b"}K\x01" * 100_000 + b"}" + b"s" * 100_000 + b".", "nested without end"),
+        (b"})" + b"\x85" * 100_000 + b"K\x01s.", "a key that is neither"),
+        (b"}q\x00" + b"(K\x01h\x00u" * 50_000 + b".", "nested without end"),
+        (b"B\xff\xff\xff\xffabc.", "ends in the middle of a value"),
+        (b"\x8e" + b"\xff" * 7 + b"\x7fabc.", "ends in the middle of a value"),
+        (b"\x8d" + b"\xff" * 8 + b"abc.", "ends in the middle of a value"),
+        (b"\x8b\xff\xff\xff\x7fabc.", "ends in the middle of a value"),
+        (b"T\xfb\xff\xff\xffabc.", "ends in the middle of a value"),
+        (b"I" + b"9" * 4_000_000 + b"\n.", "a number of 4,000,000 digits"),
+        (b"L" + b"9" * 4_000_000 + b"L\n.", "a number of 4,000,000 digits"),
+        (b"K\x01Q" * 100_000 + b".", "an object outside of it"),
+    ],
+)
+def test_bombs_of_few_instructions(data: bytes, sentence: str) -> None:
+    begun = time.perf_counter()
+    with pytest.raises(ValueError, match=sentence) as error:
+        unpickle(data, "fit.pkl")
+    assert time.perf_counter() - begun < 5 and len(str(error.value)) < 300
+
+
+def test_sparse_matrices_that_do_not_fit_together_are_refused() -> None:
+    def changed(**parts: np.ndarray) -> bytes:
+        matrix = sparse.csr_matrix(np.eye(2))
+        for name, value in parts.items():
+            setattr(matrix, name, value)
+        return pickle.dumps(matrix)
+
+    for data, sentence in (
+        (changed(indptr=np.array([0, 0, 1_500_000_000])), "do not lead to its values"),
+        (changed(indptr=np.array([0, -5, 2])), "do not lead to its values"),
+        (changed(indptr=np.zeros(1000, np.int32)), "with 1000 pointers"),
+        (changed(indices=np.zeros(9, np.int32)), "with 3 pointers"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            unpickle(data, "fit.pkl")
+    roomy = changed(indices=np.array([0, 1, 7]), data=np.array([1.0, 1, 9]))  # with room for one value more
+    assert np.array_equal(unpickle(roomy, "model.pkl"), np.eye(2))
+
+
 def test_shared_tuples_are_neither_hashed_nor_written_out() -> None:
     """Of 2^60 parts, each of these would take Python for ever; they cost the file 200 bytes."""
     key: tuple = ("a",)
@@ -209,8 +308,8 @@ def test_shared_tuples_are_neither_hashed_nor_written_out() -> None:
         key = (key, key)
     whole = pickle.dumps(key, 4)[:-1]  # leaves it on the stack
     for data, sentence in (
-        (b"}" + whole + b"K\x01s.", "it has a key within a key"),
-        (b"ccollections\nOrderedDict\n](]" + whole + b"aK\x01ae\x85R.", "it has a key within a key"),
+        (b"}" + whole + b"K\x01s.", "a key that is neither text nor a number"),
+        (b"ccollections\nOrderedDict\n](]" + whole + b"aK\x01ae\x85R.", "a key that is neither text nor a number"),
         (whole + whole + b"\x93.", "names a function by what is no text"),
         (b"c_codecs\nencode\nX\x01\x00\x00\x00a" + whole + b"\x86R.", "an encoding that no pickle uses"),
     ):

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from expportrait_core.assets import ASSETS
-from expportrait_core.fit import build_networks
-from expportrait_core.fit.landmarks import (
+from expportrait_core.fit import (
     FaceBox,
+    build_networks,
     detect_faces,
     face_landmarks,
     largest_face,
-    merge_overlapping,
     segment_person,
 )
+from expportrait_core.fit.face_boxes import merge_overlapping
 from expportrait_core.fit.networks import load_network, run_layer
 from expportrait_core.fit.regions import Regions, square_tiles
 

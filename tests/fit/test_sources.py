@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import expportrait_core.fit.landmarks as finding
-from expportrait_core.body.landmarks import IBUG68_FROM_MEDIAPIPE
+import expportrait_core.fit.face_detector as finding
+from expportrait_core.body.landmark_groups import IBUG68_FROM_MEDIAPIPE
 from expportrait_core.fit import (
     BuiltInNetworks,
     CoreLandmarks,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from expportrait_core.body import landmark_points, load_head_model, pose_vertices, upsample
-from expportrait_core.body.landmarks import IBUG68_FROM_MEDIAPIPE
+from expportrait_core.body.landmark_groups import IBUG68_FROM_MEDIAPIPE
 from expportrait_core.fit import landmark_error_percent
 from expportrait_core.head import STANDARD, personalize
 from expportrait_core.head.landmarks import fitted_landmarks, on_fine_mesh

@@ -14,10 +14,9 @@ from ...body.unpickle import read_pickle
 from ...types import SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, ten_expressions
-from .frames import Frame, numbered, read_all, stack
+from .frames import Frame, how_many, numbered, read_all, stack, stacked_turns
 from .rotations import from_matrix
 from .source import Source
-from .values import numbers, value_of
 
 NAME = "DELTA"
 LOOKS_LIKE = "a folder of person_f000000_param.pkl"
@@ -41,13 +40,12 @@ def read(source: Source, options: Options) -> SMPLXFit:
         match = re.fullmatch(PATTERN, source.path.name)
         frames, contents = [Frame(int(match[1]) if match else 0, source.path)], [source.content]
     count = len(frames)
-    full_pose = from_matrix(stack(contents, frames, "full_pose", 55, 3, 3))
+    full_pose = stacked_turns(from_matrix, contents, frames, "full_pose", 55, 3, 3)
     cam = stack(contents, frames, "cam", 3)
     side = max(options.image_size) if options.image_size else SIDE
     camera = given_camera(options, count)
     camera = camera or cameras.orthographic(cam[:, 0], cam[:, 1:], side, y_up=False, focal=options.focal)
-    name = frames[0].path.name
-    betas, values = (numbers(value_of(contents[0], key, name), f"{name}: {key}").size for key in ("shape", "exp"))
+    betas, values = (how_many(contents, frames, key) for key in ("shape", "exp"))
     space = ten_expressions(options, source.path.name) if values == 10 else f"smplx{values}"
     return build(
         stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), space, full_pose,

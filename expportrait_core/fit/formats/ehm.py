@@ -17,9 +17,9 @@ from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
 from .build import Options, build, given_camera, poses, sides
-from .frames import Frame, eyelids_of, in_order, stack
+from .frames import Frame, eyelids_of, how_many, in_order, stack
 from .source import Source
-from .values import numbers, shape_values, value_of
+from .values import shape_values, value_of
 
 NAME = "EHM-Tracker / GUAVA"
 LOOKS_LIKE = "optim_tracking_ehm.pkl beside id_share_params.pkl"
@@ -59,9 +59,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         right_hand=stack(contents, frames, "smplx_coeffs.right_hand_pose", 45),
     )  # fmt: skip
     betas = shape_values(value_of(of_file(read_pickle, shared), "smplx_shape", SHARED), f"{SHARED}: smplx_shape")
-    key = "flame_coeffs.expression_params"
-    name = frames[0].path.name
-    values = numbers(value_of(contents[0], key, name), f"{name}: {key}").size
+    values = how_many(contents, frames, "flame_coeffs.expression_params")
     log.warning("%s: the head's and hands' scales and FLAME's own head shape have no place in a fit and are left out; "
                 "personalisation finds the head again.", path.name)  # fmt: skip
     return build(

@@ -20,7 +20,7 @@ from ...types import Camera, SMPLXFit
 from . import cameras
 from .arrays import read_npy
 from .build import Options, build, given_camera, poses
-from .frames import Frame, choose_person, in_order, picture_numbers, read_all, stack
+from .frames import Frame, choose_person, how_many, in_order, picture_numbers, read_all, stack
 from .source import Source, open_folder
 
 NAME = "EMICA / EMOCA"
@@ -54,12 +54,12 @@ def read(source: Source, options: Options) -> SMPLXFit:
         head, jaw = pose[:, :3], pose[:, 3:]
     else:
         head, jaw = stack(contents, frames, "globalpose", 3), stack(contents, frames, "jawpose", 3)
-    values = contents[0]["exp"].size if "exp" in contents[0] else 100  # where it is not, `stack` says so
+    betas, values = (how_many(contents, frames, key) for key in ("shape", "exp"))
     return build(
-        stack(contents, frames, "shape", contents[0]["shape"].size if "shape" in contents[0] else 300),
-        stack(contents, frames, "exp", values), f"flame{values}", poses(count, global_orient=head, jaw=jaw),
-        np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents, options.focal), "flame",
-        options.fps or FPS, [frame.number for frame in frames],
+        stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), f"flame{values}",
+        poses(count, global_orient=head, jaw=jaw), np.zeros((count, 3)),
+        given_camera(options, count) or _camera(frames, contents, options.focal), "flame", options.fps or FPS,
+        [frame.number for frame in frames],
     )  # fmt: skip
 
 

@@ -19,11 +19,9 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from ...body import landmark_points
+from ...body.landmark_groups import IBUG, IBUG51, JAW_LINE, MEDIAPIPE, NUM_MESH
 from ...types import HeadModel, LandmarkEmbedding, SMPLXFit
 
-INNER = "ibug51"  # iBUG-68 without the jaw line
-DENSE = "mediapipe478"
-IRIS = 468  # MediaPipe's points from here on follow the gaze
 BOUND = 4.0  # of coefficients that are no ARKit units, which run from 0 to 1
 RIDGE = 1e-3  # of the mean square of the columns
 STEPS = 400
@@ -77,15 +75,15 @@ def convert_expression(fit: SMPLXFit, source: HeadModel, head: HeadModel) -> tup
 
 def correspond(source: HeadModel, head: HeadModel) -> Correspondence:
     """About 400 points of the face that both models have."""
-    if DENSE not in head.landmarks:
+    if MEDIAPIPE not in head.landmarks:
         raise ValueError(
             f"The head model '{head.model_id}' has no dense landmarks, so expressions cannot be converted to it. Use "
             f"the default head, or load the head model that the fit was made with."
         )
     both = require_common(source, head)
     ours, theirs = _template_points(head)[both], _template_points(source)[both]
-    dense = head.landmarks[DENSE]
-    on_face = (dense.triangles[:IRIS] >= 0).nonzero()[:, 0]
+    dense = head.landmarks[MEDIAPIPE]
+    on_face = (dense.triangles[:NUM_MESH] >= 0).nonzero()[:, 0]  # the irises follow the gaze
     target, barycentric = head.faces[dense.triangles[on_face]], dense.barycentric[on_face]
     points = torch.einsum("nk,nkc->nc", barycentric, head.template[target]).numpy().astype(np.float64)
     warped = RBFInterpolator(ours, theirs, kernel="thin_plate_spline")(points)
@@ -128,7 +126,7 @@ def require_common(source: HeadModel, head: HeadModel) -> torch.Tensor:
 
 def inner_landmarks(model: HeadModel) -> LandmarkEmbedding:
     """The 51 points of iBUG-68 without the jaw line; -1 for those that are not on the mesh."""
-    scheme, first = (INNER, 0) if INNER in model.landmarks else ("ibug68", 17)
+    scheme, first = (IBUG51, 0) if IBUG51 in model.landmarks else (IBUG, JAW_LINE)
     if scheme not in model.landmarks:
         return LandmarkEmbedding(torch.full((51,), -1), torch.zeros(51, 3))
     embedding = model.landmarks[scheme]

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..refusal import Refusal, of_file
+from ..refusal import InRow, Refusal, of_file
 from .values import HUGE, LAST_NUMBER, kind_of, numbers, require_finite, value_of
+
+MOST_COEFFICIENTS = 1000  # of shape or expression; SMPL-X and FLAME have 400 in all
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +117,31 @@ def stack(
     return rows
 
 
+def how_many(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> int:
+    """How many coefficients trackers write that let the user choose: as many as the first frame has."""
+    what = f"{frames[0].path.name}: {key}"
+    count = numbers(value_of(contents[0], key, frames[0].path.name), what).size
+    if count > MOST_COEFFICIENTS:
+        raise Refusal(
+            f"{what} holds {count:,} values, expected at most {MOST_COEFFICIENTS:,} coefficients. The file is damaged."
+        )
+    return count
+
+
+def stacked_turns(
+    convert: Callable[[np.ndarray], np.ndarray],  # from [F, *shape], see `rotations.py`
+    contents: Sequence[Any],
+    frames: Sequence[Frame],
+    key: str,
+    *shape: int,
+) -> np.ndarray:
+    """[F, ..., 3] axis-angle of one value of every frame. What is no rotation is refused by the name of its file."""
+    try:
+        return convert(stack(contents, frames, key, *shape))
+    except InRow as error:
+        raise Refusal(f"{frames[error.row].path.name}: {key}: {error.said}") from error
+
+
 def eyelids_of(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> np.ndarray | None:
     """[F, 2] how far the person's left and right eye are closed, None where the tracker's version writes none.
 
@@ -123,7 +150,8 @@ def eyelids_of(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> np
     down, which closes it. The trackers do not bound them; below 0 the eye is wider open.
     """
     part, _, name = key.partition(".")
-    if name not in contents[0].get(part, {}):
+    group = contents[0].get(part, {})
+    if isinstance(group, dict) and name not in group:
         return None
     return stack(contents, frames, key, 2)
 

@@ -10,11 +10,11 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses
-from .frames import Frame, eyelids_of, stack
+from .frames import Frame, eyelids_of, how_many, stack, stacked_turns
 from .pixel3dmm import first_frame, read_frames
 from .rotations import from_6d
 from .source import Source
-from .values import numbers, picture_size, shape_values, value_of
+from .values import picture_size, shape_values, value_of
 
 NAME = "metrical-tracker"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with an opencv block"
@@ -29,11 +29,11 @@ def recognise(source: Source) -> bool:
 def read(source: Source, options: Options) -> SMPLXFit:
     frames, contents = read_frames(source)
     count = len(frames)
-    eyes = from_6d(stack(contents, frames, "flame.eyes", 2, 6))
-    jaw = from_6d(stack(contents, frames, "flame.jaw", 6))
+    eyes = stacked_turns(from_6d, contents, frames, "flame.eyes", 2, 6)
+    jaw = stacked_turns(from_6d, contents, frames, "flame.jaw", 6)
     name = frames[0].path.name
     shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")
-    values = numbers(value_of(contents[0], "flame.exp", name), f"{name}: flame.exp").size
+    values = how_many(contents, frames, "flame.exp")
     return build(
         shape, stack(contents, frames, "flame.exp", values), f"flame{values}",
         poses(count, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1]), np.zeros((count, 3)),

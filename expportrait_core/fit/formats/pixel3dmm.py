@@ -12,11 +12,11 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
-from .arrays import read_torch
 from .build import Options, build, given_camera, poses
-from .frames import Frame, eyelids_of, numbered, read_all, stack
+from .frames import Frame, eyelids_of, numbered, read_all, stack, stacked_turns
 from .rotations import from_6d
 from .source import Source
+from .torch_file import read_torch
 from .values import picture_size, shape_values, value_of, whole_number
 
 NAME = "Pixel3DMM"
@@ -58,8 +58,8 @@ def read_frames(source: Source) -> tuple[list[Frame], list[dict]]:
 def read(source: Source, options: Options) -> SMPLXFit:
     frames, contents = read_frames(source)
     count = len(frames)
-    eyes = from_6d(stack(contents, frames, "flame.eyes", 2, 6))
-    neck, jaw = (from_6d(stack(contents, frames, key, 6)) for key in ("flame.neck", "flame.jaw"))
+    eyes = stacked_turns(from_6d, contents, frames, "flame.eyes", 2, 6)
+    neck, jaw = (stacked_turns(from_6d, contents, frames, key, 6) for key in ("flame.neck", "flame.jaw"))
     full_pose = poses(count, neck=neck, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1])
     name = frames[0].path.name
     shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")

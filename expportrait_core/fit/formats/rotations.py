@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..refusal import Unnamed
+from ..refusal import InRow, Unnamed
 
 
 def from_matrix(
     matrices: np.ndarray,  # [..., 3, 3]
 ) -> np.ndarray:
-    """Axis-angle [..., 3]. Matrices that are a little off are brought back to the nearest rotation."""
+    """Axis-angle [..., 3]. Matrices that are a little off are brought back to the nearest rotation.
+
+    Raises:
+        Unnamed: another shape.
+        InRow: one that is no rotation; rows are the first axis.
+    """
     if matrices.shape[-2:] != (3, 3):
         raise Unnamed(f"Rotation matrices have shape {list(matrices.shape)}, expected [..., 3, 3].")
     flat = matrices.reshape(-1, 3, 3).astype(np.float64)
-    if not np.isfinite(flat).all():
-        raise Unnamed("A rotation matrix holds NaN or infinite values. Track the clip again.")
-    wrong = np.linalg.det(flat) < 0.5 if len(flat) else np.zeros(0, bool)
-    if wrong.any():
-        raise Unnamed(
-            f"A rotation matrix is a mirror image or no rotation at all{_frame(wrong, matrices.shape[:-2])}. The file "
-            f"is damaged or mixed up."
-        )
+    _refuse(
+        ~np.isfinite(flat).all(axis=(1, 2)), matrices.shape[:-2],
+        "A rotation matrix holds NaN or infinite values. Track the clip again.",
+    )  # fmt: skip
+    _refuse(
+        np.linalg.det(flat) < 0.5 if len(flat) else np.zeros(0, bool), matrices.shape[:-2],
+        "A rotation matrix is a mirror image or no rotation at all. The file is damaged or mixed up.",
+    )  # fmt: skip
     from scipy.spatial.transform import Rotation  # takes a while to import
 
     vectors = Rotation.from_matrix(flat).as_rotvec() if len(flat) else np.zeros((0, 3))
@@ -31,7 +36,10 @@ def from_matrix(
 def from_6d(
     values: np.ndarray,  # [..., 6]
 ) -> np.ndarray:
-    """Axis-angle [..., 3] of the first two *rows* of each matrix (Zhou et al. 2019, in PyTorch3D's order)."""
+    """Axis-angle [..., 3] of the first two *rows* of each matrix (Zhou et al. 2019, in PyTorch3D's order).
+
+    Raises as `from_matrix`.
+    """
     if values.shape[-1] != 6:
         raise Unnamed(f"6D rotations have shape {list(values.shape)}, expected [..., 6].")
     first, second = values[..., :3].astype(np.float64), values[..., 3:].astype(np.float64)
@@ -62,17 +70,12 @@ def to_matrix(
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    wrong = length < 1e-8
-    if wrong.any():
-        raise Unnamed(
-            f"A 6D rotation is zero{_frame(wrong, vectors.shape[:-1])}, which is no rotation. The file is damaged."
-        )
+    _refuse(length < 1e-8, vectors.shape[:-1], "A 6D rotation is zero, which is no rotation. The file is damaged.")
     return vectors / length
 
 
-def _frame(wrong: np.ndarray, shape: tuple[int, ...]) -> str:
-    """In which frame the first of the wrong rotations is; frames are the first axis of `shape`, if it has any."""
-    if not shape:
-        return ""
-    row = int(wrong.reshape(shape[0], -1).any(axis=1).argmax())
-    return f" in frame {row + 1} of {shape[0]}"
+def _refuse(wrong: np.ndarray, shape: tuple[int, ...], said: str) -> None:
+    """Say it of the first of the wrong rotations. Rows are the first axis of `shape`; without any there is one."""
+    if wrong.any():
+        rows = shape[0] if shape else 1
+        raise InRow(said, int(wrong.reshape(rows, -1).any(axis=1).argmax()), rows)

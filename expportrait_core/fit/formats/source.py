@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ...archives import open_archive
 from ...body.unpickle import read_pickle
 from ...reach import require_reach
 from ..refusal import Refusal, of_file
-from .arrays import MAGIC, npz_keys, read_npz, read_torch
+from .arrays import MAGIC, npz_keys, read_npz
+from .torch_file import PICKLE, read_torch
 from .values import kind_of
 
 MAX_JSON, MAX_CSV = 256 << 20, 512 << 20  # bytes; a file that is larger is no fit
@@ -138,13 +140,13 @@ def _kind(path: Path) -> str:
 
 def _zip_kind(path: Path) -> str:
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        with open_archive(path) as archive:
+            names = archive.names
     except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise Refusal(
             f"{path.name} cannot be read as a fit ({error}): it is truncated or damaged. Copy it again from its source."
         ) from error
-    if any(name.endswith("/data.pkl") for name in names):
+    if any(name.endswith(PICKLE) for name in names):
         return "torch"
     if any(name.endswith(".npy") for name in names):
         return "npz"

@@ -17,7 +17,7 @@ from ..refusal import Refusal
 from . import cameras
 from .arrays import read_npz
 from .build import Options, build, given_camera, poses
-from .frames import Frame, in_order, numbered, read_all, stack, warn_gaps
+from .frames import Frame, how_many, in_order, numbered, read_all, stack, warn_gaps
 from .source import Source, open_folder, read_json
 from .values import exactly, numbers, picture_size, shape_values, shown, value_of, whole_number
 
@@ -113,7 +113,7 @@ def _read_export(source: Source, options: Options) -> SMPLXFit:
     count = len(frames)
     parts = [stack(contents, frames, key, size) for key, size in _SIZES.items()]
     name = frames[0].path.name
-    values = numbers(value_of(contents[0], "expr", name), f"{name}: expr").size
+    values = how_many(contents, frames, "expr")
     shape = shape_values(value_of(contents[0], "shape", name), f"{name}: shape")
     camera = given_camera(options, count) or _exported_camera(folder, frames)
     return build(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ...body import landmark_points
+from ...body.landmark_groups import INNER_MOUTH
 from ...body.posing import shaped
 from ...types import HEAD, JAW, Camera, PersonalizedHead
 from .mouth_paint import Paint, paint_row, paint_tongue, tooth_edge
@@ -21,7 +22,6 @@ from .pyramid import smoothstep
 from .skeleton import Moves, carriers
 
 # corners and middle of the inner lips: the person's right, left, upper, lower
-INNER_LIPS = {"mediapipe478": (78, 308, 13, 14), "ibug68": (60, 64, 62, 66), "ibug51": (43, 47, 45, 49)}
 
 # our choices, metres
 TEETH_BEHIND, TONGUE_BEHIND = 0.006, 0.013  # the lips
@@ -97,9 +97,9 @@ def make_mouth(
 
 
 def neutral_lips(head: PersonalizedHead) -> tuple[np.ndarray, torch.Tensor] | None:
-    """Canonical positions [4, 3] of INNER_LIPS on the neutral head, and vertices there [4]."""
+    """Canonical positions [4, 3] of INNER_MOUTH on the neutral head, and vertices there [4]."""
     model = head.model
-    for scheme, numbers in INNER_LIPS.items():
+    for scheme, numbers in INNER_MOUTH.items():
         if scheme not in model.landmarks:
             continue
         embedding, index = model.landmarks[scheme], torch.tensor(numbers)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...body import pose_head, upsample
+from ...body.landmark_groups import LEFT_EYELIDS, MEDIAPIPE, RIGHT_EYELIDS
 from ...fit import detect_landmarks
 from ...render import MeshTopology
 from ...types import HEAD, NECK, Camera, HeadMotion, SMPLXFit
@@ -40,11 +41,7 @@ from .surface import (
 
 HEAD_SHARE = 0.5  # weight of neck and head together from which a vertex is head; our choice
 LID_AREA = 0.007  # metres around the lids' rims that expressions do not shade; our choice
-# MediaPipe's points around the eyes
-LIDS = {
-    RIGHT_EYE: (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
-    LEFT_EYE: (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
-}
+LIDS = {RIGHT_EYE: RIGHT_EYELIDS, LEFT_EYE: LEFT_EYELIDS}
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def rim_maps(matte: Matte, kinds: np.ndarray, mouth: Mouth | None) -> np.ndarray
 def eye_contours(fit: SMPLXFit, photo: np.ndarray, camera: Camera) -> dict[int, np.ndarray]:
     """Outlines of the eyes [16, 2] in the photo's pixels, by LEFT_EYE and RIGHT_EYE: the tracker's, or found here."""
     height, width = camera.image_size
-    if fit.landmarks is not None and fit.landmark_scheme == "mediapipe478":
+    if fit.landmarks is not None and fit.landmark_scheme == MEDIAPIPE:
         landmarks = fit.landmarks[0].clone()
         landmarks[:, 0] *= width / fit.image_size[1]
         landmarks[:, 1] *= height / fit.image_size[0]

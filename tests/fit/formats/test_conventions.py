@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from expportrait_core.fit.formats import cameras, rotations
 from expportrait_core.fit.formats.frames import choose_person, in_order, numbered
+from expportrait_core.fit.refusal import InRow
 
 POINTS = np.array([[0.1, 0.05, 0.02], [-0.08, 0.1, -0.03], [0.02, -0.12, 0.04]])
 
@@ -44,6 +45,18 @@ def test_what_is_no_rotation_is_refused() -> None:
                              (np.full((3, 3), np.nan), "NaN"), (np.eye(4), "expected")):  # fmt: skip
         with pytest.raises(ValueError, match=sentence):
             rotations.from_matrix(matrix)
+
+
+def test_the_row_that_is_no_rotation_is_known() -> None:
+    matrices = np.tile(np.eye(3), (5, 4, 1, 1))
+    matrices[3, 1, 0, 0] = np.nan
+    sixes = np.ones((5, 4, 6)) * [1, 0, 0, 0, 1, 0]
+    sixes[2, 3, 3:] = 0
+    for convert, values, row in ((rotations.from_matrix, matrices, 3), (rotations.from_6d, sixes, 2),
+                                 (rotations.from_6d, np.zeros(6), 0)):  # fmt: skip
+        with pytest.raises(InRow, match=rf"^frame {row + 1} of {5 if row else 1}: A ") as error:
+            convert(values)
+        assert error.value.row == row
 
 
 @pytest.mark.parametrize("turned", [0.0, 0.7, -2.5])

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from expportrait_core.fit import join_fits, load_fit, resample_fit, save_fit, trim_fit
+from expportrait_core.fit.formats.frames import Frame, eyelids_of
+from expportrait_core.fit.refusal import Refusal
 from expportrait_core.types import HeadModel, SMPLXFit
 
 from .strangers import smplx_like
@@ -124,3 +126,9 @@ def test_damaged_eyelids_are_refused(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "short" / "checkpoint" / "00002.frame")
     with pytest.raises(ValueError, match=r"00002\.frame: flame\.eyelids has shape \[1, 1\], expected \[2\]"):
         load_fit(tmp_path / "short")
+
+
+@pytest.mark.parametrize(("group", "kind"), [([1.0], "a list"), (3, "a number"), (None, "nothing"), ("x", "text")])
+def test_eyelids_of_what_has_no_names_are_refused(group: object, kind: str) -> None:
+    with pytest.raises(Refusal, match=rf"^00000\.frame lacks flame\.eyelids and holds {kind}\. The file is damaged"):
+        eyelids_of([{"flame": group}], [Frame(0, Path("00000.frame"))], "flame.eyelids")

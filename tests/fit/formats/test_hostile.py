@@ -91,8 +91,8 @@ def test_torch_file_with_a_pickle_inside(tmp_path: Path, marker: Path) -> None:
     files.write_frames(tmp_path / "clip", "pixel3dmm")
     for path in (tmp_path / "clip" / "checkpoint" / "00000.frame", tmp_path / "hmr4d_results.pt"):
         torch.save({"flame": {"exp": Runs(marker)}}, path)
-        refused(path, r"holds more than numbers")
-    refused(tmp_path / "clip", r"00000\.frame holds more than numbers")
+        refused(path, r"asks for '(posix|nt)\.system'")
+    refused(tmp_path / "clip", r"00000\.frame asks for '(posix|nt)\.system'")
     (tmp_path / "old.pt").write_bytes(b"")
     torch.save({"x": torch.zeros(2)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     refused(tmp_path / "old.pt", "torch's old format")
@@ -104,12 +104,12 @@ def test_files_that_a_few_bytes_make_huge(tmp_path: Path) -> None:
     for _ in range(9):
         tree = [tree] * 10
     change_pickle(tmp_path / "clip" / "person_f000002_param.pkl", exp=tree)
-    refused(tmp_path / "clip", r"person_f000002_param\.pkl holds lists or arrays that are more than 16,777,216 numbers")
+    refused(tmp_path / "clip", r"person_f000002_param\.pkl holds lists or arrays that are more than 8,388,608 numbers")
     files.write_frames(tmp_path / "frames", "pixel3dmm")
     path = tmp_path / "frames" / "checkpoint" / "00000.frame"
     for huge in (tree, torch.zeros(1).expand(100_000, 100_000), torch.zeros(1, dtype=torch.bfloat16).expand(10**10)):
         change_torch(path, "flame", exp=huge)
-        refused(tmp_path / "frames", r"00000\.frame holds lists or arrays that are more than 16,777,216 numbers")
+        refused(tmp_path / "frames", r"00000\.frame holds lists or arrays that are more than 8,388,608 numbers")
 
 
 def test_object_arrays_in_npz(tmp_path: Path, marker: Path) -> None:
@@ -133,7 +133,7 @@ def npy(shape: str, dtype: str, body: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("array", "sentence"),
     [
-        (npy("(1000000000,)", "|O", bytes(200_000_000)), "poses is an array of Python objects"),  # a zip bomb of them
+        (npy("(1000000000,)", "|O", bytes(200_000)), "poses is an array of Python objects"),
         (npy("(1000000, 1000000)", "<f4", bytes(1000)), "poses has shape .*no fit is that large"),
         (npy("(10000, 165)", "<f4", bytes(1000)), "poses is truncated: its shape is"),
         (npy("(-4, 165)", "<f4"), "poses has a damaged header|poses has shape|truncated"),

@@ -20,7 +20,7 @@ from expportrait_core.fit.formats import vhap
 from expportrait_core.fit.refusal import Refusal
 
 from . import tracker_files as files
-from .test_hostile import change_json, change_npz
+from .test_hostile import MIRRORED, change_json, change_npz, change_pickle, change_torch
 
 FOREIGN = ("could not", "invalid literal", "not enough values", "too many values", "Traceback", "NoneType", "dimension",
            "unexpected", "ndarray", "must be", "object has no", "Expecting", "cannot convert", "not supported between",
@@ -238,6 +238,34 @@ def test_smplerx(tmp_path: Path, changed: dict[str, list[float]], sentence: str)
     files.write_smplerx(tmp_path / "take_7")
     change_json(tmp_path / "take_7" / "meta" / "00001_0.json", **changed)
     assert re.match(sentence, said_of(tmp_path / "take_7")), said_of(tmp_path / "take_7")
+
+
+ZERO = "A 6D rotation is zero, which is no rotation. The file is damaged."
+
+
+@pytest.mark.parametrize("tracker", ["pixel3dmm", "metrical"])
+@pytest.mark.parametrize(("key", "shape"), [("jaw", (1, 6)), ("eyes", (1, 12))])
+def test_rotations_that_are_none_name_their_frame(tmp_path: Path, tracker: str, key: str, shape: tuple) -> None:
+    files.write_frames(tmp_path / "take_7", tracker)
+    path = tmp_path / "take_7" / "checkpoint" / "00002.frame"
+    wrong = np.ones(shape)
+    wrong[:, -6:] = 0
+    change_torch(path, "flame", **{key: wrong})
+    for given in (tmp_path / "take_7", path):
+        assert said_of(given) == f"00002.frame: flame.{key}: {ZERO}"
+
+
+def test_mirrored_matrices_name_their_frame(tmp_path: Path) -> None:
+    files.write_delta(tmp_path / "take_7")
+    path = tmp_path / "take_7" / "person_f000001_param.pkl"
+    mirrored = -MIRRORED
+    mirrored[31] *= -1
+    change_pickle(path, full_pose=mirrored)
+    for given in (tmp_path / "take_7", path):
+        assert said_of(given) == (
+            "person_f000001_param.pkl: full_pose: A rotation matrix is a mirror image or no rotation at all. The file "
+            "is damaged or mixed up."
+        )
 
 
 @pytest.mark.parametrize("betas", [np.array(3.0), np.zeros((0, 300)), np.full(300, np.nan)])

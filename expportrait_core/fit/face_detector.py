@@ -1,0 +1,151 @@
+"""Faces in pictures, by a small network that ships with the pack.
+
+    boxes = [largest_face(faces) for faces in detect_faces(images)]
+
+The network is MediaPipe's BlazeFace, short range (0.10.14, Apache-2.0). What differs from MediaPipe: pictures are
+filtered before they are made smaller, faces too small for the network are looked for in tiles, and all again upside
+down (it sees faces that are tilted by up to about 105 degrees); doubtful ones are looked at again from closer and must
+convince the landmark network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..portable import Progress, no_progress
+from .face_boxes import OVERLAP, FaceBox, intersection_over_union, merge_overlapping
+from .face_mesh import follow_landmarks
+from .networks import load_network
+from .pictures import channels_first, chunks
+from .regions import Regions, square_tiles
+
+TRUSTED = 0.85  # faces below this score, or found in a tile, are looked at again; our choice
+CLOSER, CLOSER_SCORE = 3.0, 0.5  # then in a square of three sides of the box, with this score; our choice
+CONVINCED = 0.88  # and with this confidence of the landmark network; our choice: an engine reaches 0.85, faces 0.93
+TILES = (1 / 2, 1 / 4)  # sides of the search tiles in long sides of the picture; our choice
+UPRIGHT, UPSIDE_DOWN = 0.0, math.pi  # how the detector's squares are turned
+
+
+def detect_faces(
+    images: Tensor,  # [F, H, W, 3] 0..1
+    min_score: float = 0.5,
+    search_tiles: bool = True,
+    progress: Progress = no_progress,
+) -> list[list[FaceBox]]:
+    """The faces of every picture, best first.
+
+    The network sees faces that are wider than about an eighth of the picture's long side. Where it finds none it looks
+    again upside down, and, if `search_tiles` is on, in overlapping tiles of a half and then of a quarter of that side.
+    A face in a tile, or one of a low score, is looked at again from closer and counts only if both networks see a face
+    there.
+
+    Raises:
+        ValueError: `images` has another shape.
+    """
+    pictures = channels_first(images)
+    whole = square_tiles(images.shape[1:3], 1.0, images.device)
+    found = []
+    for frames in chunks(len(images), images.device):
+        points, scores = run_detector(pictures[frames], whole.repeat(len(pictures[frames])))
+        for picture, p, s in zip(pictures[frames], points, scores, strict=True):
+            faces = merge_overlapping(p[s >= min_score], s[s >= min_score])
+            faces = confirmed(picture[None], faces, TRUSTED)
+            found.append(faces or search_further(picture[None], min_score, search_tiles))
+        progress(len(found), len(images), None)
+    return found
+
+
+def run_detector(
+    pictures: Tensor,  # [N, 3, H, W] 0..1
+    squares: Regions,  # N, where to look; upright or upside down
+) -> tuple[Tensor, Tensor]:
+    """896 guesses per square, on the CPU: points [N, 896, 8, 2] in pixels (box corners, six keypoints) and scores."""
+    network = load_network("face_detector", pictures.device)
+    values, logits = network(squares.cut(pictures, network.input_size, beyond="zeros") * 2 - 1)
+    values = values.reshape(len(squares), -1, 8, 2) / network.input_size  # in sides of the square
+    origin = anchors(values.device)[:, None]
+    centre, extent, keypoints = values[:, :, :1] + origin, values[:, :, 1:2], values[:, :, 2:] + origin
+    points = torch.cat([centre - extent / 2, centre + extent / 2, keypoints], dim=2)
+    points = squares.to_picture(points.flatten(1, 2)).reshape(points.shape)
+    corners = points[:, :, :2]  # of a square that is upside down they have changed places
+    points = torch.cat([corners.amin(2, keepdim=True), corners.amax(2, keepdim=True), points[:, :, 2:]], dim=2)
+    return points.cpu(), logits[:, :, 0].sigmoid().cpu()
+
+
+def anchors(device: torch.device) -> Tensor:
+    """The points that the detector's guesses are relative to, [896, 2] in 0..1: two per cell of 16x16, six of 8x8."""
+    found = []
+    for cells, guesses in ((16, 2), (8, 6)):
+        steps = (torch.arange(cells, device=device) + 0.5) / cells
+        grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1).reshape(-1, 2)
+        found.append(grid.repeat_interleave(guesses, dim=0))
+    return torch.cat(found)
+
+
+def confirmed(
+    picture: Tensor,  # [1, 3, H, W]
+    faces: list[FaceBox],
+    trusted: float,  # a face of this score is taken as it is
+) -> list[FaceBox]:
+    """The faces, best first, after a closer look at the doubtful ones: found again, and a face to both networks."""
+    doubtful = [face for face in faces if face.score < trusted]
+    if not doubtful:
+        return faces
+    sure = [face for face in faces if face.score >= trusted]
+    if closer := [face for turn in (UPRIGHT, UPSIDE_DOWN) for face in look_closer(picture, doubtful, turn)]:
+        _, confidence = follow_landmarks(picture.expand(len(closer), -1, -1, -1), closer)
+        boxes = torch.stack([face.box for face in closer]).reshape(-1, 2, 2)
+        while confidence.amax() >= CONVINCED:
+            best = int(confidence.argmax())
+            sure.append(closer[best])
+            # the same face, seen in the other turn
+            confidence[(intersection_over_union(boxes, boxes[best]) > OVERLAP).to(confidence.device)] = 0
+            confidence[best] = 0  # also if its box is empty
+    return sorted(sure, key=lambda face: -face.score)
+
+
+def look_closer(
+    picture: Tensor,  # [1, 3, H, W]
+    faces: list[FaceBox],
+    turn: float,
+) -> list[FaceBox]:
+    """The faces again, each seen at the size that suits the detector; without those that it does not see again."""
+    centre = torch.stack([face.box for face in faces]).reshape(-1, 2, 2).mean(dim=1).to(picture.device)
+    side = torch.tensor([[face.side * CLOSER] * 2 for face in faces], device=picture.device)
+    squares = Regions(centre, side, side.new_full((len(faces),), turn))
+    points, scores = run_detector(picture.expand(len(faces), -1, -1, -1), squares)
+    place = centre.cpu()[:, None]
+    around = ((points[:, :, 0] <= place) & (points[:, :, 1] >= place)).all(dim=-1) & (scores >= CLOSER_SCORE)
+    return merge_overlapping(points[around], scores[around])
+
+
+def search_further(
+    picture: Tensor,  # [1, 3, H, W] in which no face was seen as a whole
+    min_score: float,
+    search_tiles: bool,
+) -> list[FaceBox]:
+    """Faces that are upside down or small: in the whole, then in large tiles and in small ones, until one is found."""
+    for scale in (1.0, *TILES) if search_tiles else (1.0,):
+        for turn in (UPRIGHT, UPSIDE_DOWN):
+            if (scale, turn) != (1.0, UPRIGHT) and (faces := search_tiled(picture, min_score, scale, turn)):
+                return faces
+    return []
+
+
+def search_tiled(picture: Tensor, min_score: float, scale: float, turn: float) -> list[FaceBox]:
+    tiles, points, scores = square_tiles(picture.shape[2:], scale, picture.device), [], []
+    tiles = replace(tiles, angle=tiles.angle + turn)
+    for part in chunks(len(tiles), picture.device):
+        p, s = run_detector(picture.expand(len(tiles[part]), -1, -1, -1), tiles[part])
+        # a box that leaves its tile is a face cut in two; a neighbouring tile holds it whole
+        centre, reach = tiles[part].centre.cpu()[:, None, None], tiles[part].size.cpu()[:, None, None] / 2
+        inside = ((p[:, :, :2] - centre).abs() <= reach).flatten(2).all(dim=-1)
+        kept = (inside | (scale == 1)) & (s >= min_score)
+        points.append(p[kept])
+        scores.append(s[kept])
+    found = merge_overlapping(torch.cat(points), torch.cat(scores))
+    return confirmed(picture, found, trusted=TRUSTED if scale == 1 else math.inf)
