@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "generator": BASE | {"body", "render", "fit", "head", "transfer"},
     "dataset": BASE | {"body", "render", "fit", "head", "transfer", "generator", "media"},
     "evaluate": BASE | {"body", "render", "fit", "head", "transfer", "generator", "media"},
-    "cli": {"portable", "types", "media", "steps", "body", "fit", "head", "transfer", "generator", "walk", "demo"},
+    "cli": BASE | {"steps", "body", "fit", "head", "transfer", "render", "generator", "media", "walk", "demo"},
 }
 """Every step by its folder (or file): types, body and earlier steps, never a later one; render serves them all, and the
 command line stands before them."""

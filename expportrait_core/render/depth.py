@@ -35,8 +35,13 @@ def depth_picture(
     """[F, H, W, 3] in 0..1: one scale for the whole clip, linear in distance, black background.
 
     A clip that is drawn in parts, or two that shall compare, are given one span; what lies beyond it takes its ends.
+
+    Raises:
+        ValueError: a span whose near end is the farther one.
     """
     span = span or depth_span(depth)
+    if span is not None and not span[0] <= span[1]:
+        raise ValueError(f"The span of the depth is {span[0]:g} to {span[1]:g} m, expected the nearer end first.")
     into = depth.new_empty(*depth.shape, 3) if into is None else into
     if span is None:
         return into.zero_()

@@ -4,7 +4,8 @@ back ends at all."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
@@ -19,13 +20,13 @@ Function = TypeVar("Function", bound=Callable)
 def drawing(function: Function) -> Function:
     """Decorate a function of tensors, and of dataclasses of tensors, the first of which lies where it shall draw.
 
-    Autocast is off inside: in half precision a corner would be pixels away from its place.
+    What is given on a device that draws nothing (see DEVICES) is taken to the CPU, and the result back.
     """
 
     @functools.wraps(function)
     def draw(*arguments: Any, **options: Any) -> Any:
         device = next(value for value in (*arguments, *options.values()) if isinstance(value, Tensor)).device
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with full_precision():
             if device.type in DEVICES:
                 return function(*arguments, **options)
             arguments = [moved(value, "cpu") for value in arguments]
@@ -33,6 +34,13 @@ def drawing(function: Function) -> Function:
             return moved(function(*arguments, **options), device)
 
     return draw
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Autocast is off inside: in half precision a corner would be pixels away from its place."""
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
 
 
 def moved(value: Any, device: torch.device | str) -> Any:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ..types import Camera
-from .backend import Backend, choose_backend
+from .backend import DEVICES, Backend, choose_backend
 from .checks import require_room, whole_number
-from .entry import drawing
+from .entry import full_precision, moved
 from .mesh import render_mesh, require_frames, turns_of
 from .normals import MeshTopology, encode_normals
 from .pictures_numba import Canvas, band_height, draw_pictures_numba
@@ -64,6 +64,8 @@ class PictureDrawer:
         backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
         layout: RegionLayout | None = None,  # of the same mesh, to fill in the regions as well
     ) -> None:
+        if faces.device.type not in DEVICES:
+            faces, layout = moved(faces, "cpu"), moved(layout, "cpu")
         self.faces, self.backend, self.layout = faces, backend, layout
         self.supersampling = whole_number("supersampling", supersampling)
         self.topology = MeshTopology.of(faces, num_vertices)
@@ -76,7 +78,7 @@ class PictureDrawer:
         self.canvases: list[Canvas] = []
         self.canvas_size: tuple[int, int] | None = None  # rows and columns in pixels, of each
 
-    @drawing
+    @full_precision()
     @torch.no_grad()
     def draw(
         self,
@@ -95,6 +97,8 @@ class PictureDrawer:
         if into is None:
             into = NormalPictures.empty(len(vertices), height, width, vertices, self.layout is not None)
         self._require_shapes(vertices, camera, into, turns)
+        if vertices.device.type not in DEVICES:
+            vertices, camera, turns = (moved(value, "cpu") for value in (vertices, camera, turns))
         numba = choose_backend(vertices.device, self.backend) == "numba"
         if numba and vertices.dtype == torch.float32 and len(vertices):
             self._draw_compiled(vertices, camera, into, turns)

@@ -11,10 +11,12 @@ from torch import Tensor
 from ..body.posing import axis_angle_to_matrix, joint_transforms, pose_head, pose_motion, shaped
 from ..types import HEAD, Camera, HeadMotion, PersonalizedHead, Progress, RenderedHead, no_progress
 from .backend import Backend
+from .checks import whole_number
 from .depth import depth_picture, depth_span, joined_span
 from .normals import NORMALS_CONVENTION, OBJECT_CONVENTION
 from .pictures import NormalPictures, PictureDrawer
 from .regions import DETAILS, RegionLayout, region_picture, require_detail
+from .visibility import counting_from
 
 SPACES = {"camera": NORMALS_CONVENTION, "object": OBJECT_CONVENTION}
 """What the normals are relative to, and the convention that the maps are then in."""
@@ -50,9 +52,7 @@ def stream_normals(
     if space not in SPACES:
         raise ValueError(f"space is '{space}', expected one of {', '.join(SPACES)}.")
     height, width = _sides(size)
-    for name, value in {"size": min(height, width), "supersampling": supersampling, "chunk": chunk}.items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}, expected at least 1.")
+    chunk = whole_number("chunk", chunk)
     driving = _resized(motion.camera, height, width, "The motion")
     portrait = _resized(motion.head.fit.camera[[motion.portrait_frame]], height, width, "The portrait")
     model, layout = motion.head.model, RegionLayout.of(motion.head.model) if regions else None
@@ -77,7 +77,8 @@ def _parts(
     for start, stop in _chunks(motion.num_frames, chunk):
         if space == "object":
             turns = _to_head(head, motion.expression[start:stop], motion.poses[start:stop])
-        maps = drawer.draw(pose_motion(motion, start, stop), driving[start:stop], room(start, stop), turns)
+        with counting_from(start):
+            maps = drawer.draw(pose_motion(motion, start, stop), driving[start:stop], room(start, stop), turns)
         for i, normals in enumerate(maps.normals):
             progress(start + i + 2, total, normals)
         yield RenderedHead(maps.normals, reference, maps.mask, maps.depth, SPACES[space], motion.fps, maps.regions)
@@ -142,6 +143,7 @@ def render_pictures(
         ValueError: as `stream_normals`, or an unknown detail.
     """
     require_detail(detail)
+    chunk = whole_number("chunk", chunk)
 
     def room(start: int, stop: int) -> NormalPictures:
         return NormalPictures(normals[start:stop], mask[start:stop], metres[: stop - start], numbers[: stop - start])
@@ -184,7 +186,9 @@ def working_bytes(
 
 
 def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
+    """Height and width; raises a sentence if they are no whole numbers of pixels."""
+    height, width = size if isinstance(size, tuple | list) else (size, size)
+    return whole_number("size", height), whole_number("size", width)
 
 
 def _chunks(num_frames: int, chunk: int) -> Iterator[tuple[int, int]]:

@@ -15,17 +15,20 @@ from expportrait_core.render import (
     PictureDrawer,
     RegionLayout,
     backend,
+    depth_picture,
     entry,
     facing,
     interpolate,
     orbit,
     render_mesh,
+    render_normals,
     vertex_normals,
     visible_triangles,
     wires,
 )
 
 from .meshes import look, views
+from .test_regions import motion_of
 
 BACKENDS = ["torch", "numba"]
 VERTICES, FACES, CAMERA = views(3)
@@ -56,6 +59,7 @@ WRONG: dict[str, tuple[Callable[[str], object], str]] = {
     "faces turned over": (
         lambda b: vertex_normals(VERTICES, FACES[:, [0, 2, 1]], MeshTopology.of(FACES, COUNT), b), "of other faces"
     ),
+    "a span from far to near": (lambda b: depth_picture(VERTICES.new_ones(1, 2, 2), (1.0, 0.5)), "nearer end first"),
     "normals of another size": (lambda b: facing(VERTICES.new_zeros(3, 5, 5, 3), CAMERA), r"\[3, 5, 5, 3\], the cam"),
 }  # fmt: skip
 
@@ -110,6 +114,17 @@ def test_sentences_name_the_frame_of_what_was_given(which: str) -> None:
         ):
             with pytest.raises(ValueError, match=f"The mesh of frame 2 {words}"):
                 draw(vertices)
+
+
+def test_sentences_name_the_frame_of_the_clip(which: str) -> None:
+    motion = motion_of(load_head_model(level=0), 64, tuple((0.0, 0.0) for _ in range(12)))
+    translation = motion.translation.clone()
+    translation[10, 2] = 0.65
+    with pytest.raises(ValueError, match="The mesh of frame 10 comes to"):
+        render_normals(motion.replace(translation=translation), 64, 1, backend=which)
+    for size, chunk, words in ((64.5, 8, "size is 64.5"), ((64, 0), 8, "size is 0"), (64, 2.5, "chunk is 2.5")):
+        with pytest.raises(ValueError, match=words):
+            render_normals(motion, size, 1, chunk, backend=which)
 
 
 def test_no_frames_give_no_pictures(which: str) -> None:
