@@ -128,7 +128,7 @@ def test_sizes(model: HeadModel) -> None:
     with pytest.raises(ValueError, match="The portrait"):
         render_normals(square.replace(head=motion.head), 64)
     for wrong in ({"size": 0}, {"supersampling": 0}, {"chunk": 0}):
-        with pytest.raises(ValueError, match="at least 1"):
+        with pytest.raises(ValueError, match="expected a whole number, 1 or more"):
             render_normals(square, **wrong)
 
 
