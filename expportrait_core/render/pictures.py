@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..types import Camera
 from .backend import Backend, choose_backend
 from .checks import require_room, whole_number
-from .entry import drawing
+from .entry import drawing, moved
 from .mesh import render_mesh, require_frames, turns_of
 from .normals import MeshTopology, encode_normals
 from .pictures_numba import Canvas, band_height, draw_pictures_numba
@@ -64,19 +65,18 @@ class PictureDrawer:
         backend: Backend | None = None,  # None: the fastest that works, see `choose_backend`
         layout: RegionLayout | None = None,  # of the same mesh, to fill in the regions as well
     ) -> None:
-        self.faces, self.backend, self.layout = faces, backend, layout
-        self.supersampling = whole_number("supersampling", supersampling)
+        self.backend, self.supersampling = backend, whole_number("supersampling", supersampling)
         self.topology = MeshTopology.of(faces, num_vertices)
         if layout is not None and (len(layout.share) != num_vertices or len(layout.alone) != len(faces)):
             raise ValueError(
                 f"The region layout is of {len(layout.share)} vertices and {len(layout.alone)} faces, the mesh has "
                 f"{num_vertices} and {len(faces)}. Make a RegionLayout of this model, at this upsampling level."
             )
-        self.small_faces = faces.int()
+        self.faces = self.topology.faces  # where it is drawn, as all that is kept
+        self.small_faces, self.layout = self.faces.int(), moved(layout, self.faces.device)
         self.canvases: list[Canvas] = []
         self.canvas_size: tuple[int, int] | None = None  # rows and columns in pixels, of each
 
-    @drawing
     @torch.no_grad()
     def draw(
         self,
@@ -90,17 +90,26 @@ class PictureDrawer:
         Raises:
             ValueError: shapes that do not fit, or a mesh that comes within 1 cm of the camera.
         """
-        height, width = camera.image_size
         require_frames(vertices, camera)
         if into is None:
-            into = NormalPictures.empty(len(vertices), height, width, vertices, self.layout is not None)
+            into = NormalPictures.empty(len(vertices), *camera.image_size, vertices, self.layout is not None)
         self._require_shapes(vertices, camera, into, turns)
+        self._draw(vertices, camera, turns, lambda: into)
+        return into
+
+    @drawing
+    def _draw(
+        self,
+        vertices: Tensor,
+        camera: Camera,
+        turns: Tensor | None,
+        room: Callable[[], NormalPictures],  # a function, because `drawing` would have copies of its tensors written to
+    ) -> None:
         numba = choose_backend(vertices.device, self.backend) == "numba"
         if numba and vertices.dtype == torch.float32 and len(vertices):
-            self._draw_compiled(vertices, camera, into, turns)
+            self._draw_compiled(vertices, camera, room(), turns)
         else:
-            self._draw_plainly(vertices, camera, into, turns)
-        return into
+            self._draw_plainly(vertices, camera, room(), turns)
 
     def _require_shapes(
         self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None

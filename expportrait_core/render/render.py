@@ -15,6 +15,7 @@ from .depth import depth_picture, depth_span, joined_span
 from .normals import NORMALS_CONVENTION, OBJECT_CONVENTION
 from .pictures import NormalPictures, PictureDrawer
 from .regions import DETAILS, RegionLayout, region_picture, require_detail
+from .visibility import counting_from
 
 SPACES = {"camera": NORMALS_CONVENTION, "object": OBJECT_CONVENTION}
 """What the normals are relative to, and the convention that the maps are then in."""
@@ -77,7 +78,8 @@ def _parts(
     for start, stop in _chunks(motion.num_frames, chunk):
         if space == "object":
             turns = _to_head(head, motion.expression[start:stop], motion.poses[start:stop])
-        maps = drawer.draw(pose_motion(motion, start, stop), driving[start:stop], room(start, stop), turns)
+        with counting_from(start):
+            maps = drawer.draw(pose_motion(motion, start, stop), driving[start:stop], room(start, stop), turns)
         for i, normals in enumerate(maps.normals):
             progress(start + i + 2, total, normals)
         yield RenderedHead(maps.normals, reference, maps.mask, maps.depth, SPACES[space], motion.fps, maps.regions)

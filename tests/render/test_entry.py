@@ -3,6 +3,7 @@ autocast, of no frames."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -154,6 +155,20 @@ def test_what_lies_on_a_device_that_cannot_draw_is_drawn_on_the_cpu(monkeypatch:
     drawn.normals.sum().backward()
     assert vertices.grad.abs().sum() > 0
     assert backend.choose_backend(torch.device("xpu")) == backend.choose_backend(torch.device("cpu"))
+
+
+def test_room_is_written_to_wherever_it_lies(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same play, in which a room that is moved becomes another one."""
+    expected = PictureDrawer(FACES, COUNT, 2, which).draw(VERTICES, CAMERA)
+    monkeypatch.setattr(entry, "DEVICES", ("cuda",))
+    move = entry.moved
+    monkeypatch.setattr(
+        entry, "moved", lambda v, device: copy.deepcopy(v) if isinstance(v, NormalPictures) else move(v, device)
+    )
+    drawer, room = PictureDrawer(FACES, COUNT, 2, which), NormalPictures.empty(len(VERTICES), HEIGHT, WIDTH, VERTICES)
+    assert drawer.draw(VERTICES, CAMERA, room) is room
+    for name in ("normals", "mask", "depth"):
+        assert torch.equal(getattr(room, name), getattr(expected, name))
 
 
 def test_orbits_take_any_numbers() -> None:

@@ -91,6 +91,13 @@ def test_bad_input_is_refused_at_once(motion: HeadMotion) -> None:
         render_pictures(motion, SIZE, detail="rough")
 
 
+def test_sentences_name_the_frame_of_the_clip(motion: HeadMotion, backend: str) -> None:
+    translation = motion.translation.clone()
+    translation[3, 2] += 9.0
+    with pytest.raises(ValueError, match=r"The mesh of frame 3 comes to"):
+        render_pictures(motion.replace(translation=translation), SIZE, chunk=2, backend=backend)
+
+
 def test_pictures_can_be_put_on_another_device(motion: HeadMotion, backend: str) -> None:
     """Here one that holds no numbers; with CUDA, the next test, from there to the CPU."""
     maps = render_normals(motion, SIZE, regions=True, backend=backend, device="meta")
