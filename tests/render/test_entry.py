@@ -20,6 +20,7 @@ from expportrait_core.render import (
     facing,
     interpolate,
     orbit,
+    pictures,
     render_mesh,
     render_normals,
     vertex_normals,
@@ -169,6 +170,19 @@ def test_what_lies_on_a_device_that_cannot_draw_is_drawn_on_the_cpu(monkeypatch:
     drawn.normals.sum().backward()
     assert vertices.grad.abs().sum() > 0
     assert backend.choose_backend(torch.device("xpu")) == backend.choose_backend(torch.device("cpu"))
+
+
+def test_room_is_written_to_wherever_it_lies(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the same play: vertices and camera are moved, the room is not."""
+    expected = PictureDrawer(FACES, COUNT, 2, which).draw(VERTICES, CAMERA)
+    moves: list[object] = []
+    monkeypatch.setattr(pictures, "DEVICES", ("cuda",))
+    monkeypatch.setattr(pictures, "moved", lambda value, device: moves.append(value) or entry.moved(value, device))
+    drawer, room = PictureDrawer(FACES, COUNT, 2, which), NormalPictures.empty(len(VERTICES), HEIGHT, WIDTH, VERTICES)
+    assert drawer.draw(VERTICES, CAMERA, room) is room
+    for name in ("normals", "mask", "depth"):
+        assert torch.equal(getattr(room, name), getattr(expected, name))
+    assert any(value is VERTICES for value in moves) and not any(value is room for value in moves)
 
 
 def test_orbits_take_any_numbers() -> None:
