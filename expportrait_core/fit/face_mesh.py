@@ -27,6 +27,7 @@ REGION = 1.5  # side of the landmark network's region in sides of the face's box
 # below this confidence the landmark network looks at the face in the other three turns too: right ones reach 0.87 to
 # 0.97 and always at least 0.15 more than wrong ones, which reach 0.9; our choice
 DOUBTFUL = 0.93
+CUT = (0.2, 0.3)  # share of a face outside of the picture between which what lies there becomes grey; our choice
 SURENESS = 10.0  # divides the landmark network's logit, which is 27 for faces and 17 for an engine; our choice
 
 
@@ -101,7 +102,7 @@ def run_landmarks(
 ) -> tuple[Tensor, Tensor]:
     """Landmarks [N, 478, 3] in pixels and confidence [N] of the face in each square."""
     network = load_network("face_landmarks", pictures.device)
-    mesh, lips, *eyes_and_irises, logit = network(squares.cut(pictures, network.input_size, beyond="border"))
+    mesh, lips, *eyes_and_irises, logit = network(cut_out(pictures, squares, network.input_size))
     values = torch.nn.functional.pad(mesh.reshape(len(squares), NUM_MESH, 3), (0, 0, 0, NUM_LANDMARKS - NUM_MESH))
     for numbers, points in zip(refined_points(network), (lips, *eyes_and_irises), strict=True):
         values[:, numbers, :2] = points
@@ -110,6 +111,25 @@ def run_landmarks(
     values = values / network.input_size
     depth = values[:, :, 2:] * squares.size[:, None, :1]
     return torch.cat([squares.to_picture(values[:, :, :2]), depth], dim=-1), (logit.reshape(-1) / SURENESS).sigmoid()
+
+
+def cut_out(
+    pictures: Tensor,  # [N, 3, H, W] 0..1
+    squares: Regions,  # N
+    side: int,
+) -> Tensor:  # [N, 3, side, side]
+    """The squares as pictures. Around a whole face the edge's own pixels are drawn out, as MediaPipe does; beyond the
+    edge that cuts a face lies grey, into which its pixels pass over, so that a face that moves out does not jump."""
+    cut = squares.cut(pictures, side, beyond="border")
+    size = squares.centre.new_tensor([pictures.shape[3], pictures.shape[2]])
+    reach = squares.size / REGION / 2  # of the face itself
+    outside = torch.maximum(reach - squares.centre, squares.centre + reach - size).amax(dim=1) / (2 * reach[:, 0])
+    share = ((outside - CUT[0]) / (CUT[1] - CUT[0])).clamp(0, 1)
+    if some := share.nonzero()[:, 0].tolist():
+        whole = len(some) == len(pictures)  # stays a view: indexing copies
+        grey = squares[some].cut(pictures if whole else pictures[some], side, beyond="grey")
+        cut[some] = torch.lerp(cut[some], grey, share[some][:, None, None, None])
+    return cut
 
 
 def refined_points(network: Network) -> list[list[int]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..types import SMPLXFit
 from .face_boxes import largest_face
-from .face_detector import detect_faces
+from .face_detector import detect_faces, seems_cut
 
 WANTED_FACE = (
     "Give a picture in which a face is seen from the front or half from the side, at least a twentieth of the picture "
@@ -31,7 +31,20 @@ def require_face(
         ValueError: there is none.
     """
     if not any(detect_faces(image[None].float())[0] for image in images):
-        raise ValueError(f"No face was found in {name}. {WANTED_FACE}")
+        raise no_face(name, images)
+
+
+def no_face(
+    name: str,  # of the pictures
+    images: Tensor | None = None,  # [F, H, W, 3] 0..1 or bytes, those of them that are known
+) -> ValueError:
+    """The sentence for pictures in which no face was found; it says so if their edge cuts one."""
+    if images is not None and seems_cut(images):
+        return ValueError(
+            f"The picture's edge seems to cut the face in {name}, and too little of it is left. Give a picture that "
+            f"shows the whole face."
+        )
+    return ValueError(f"No face was found in {name}. {WANTED_FACE}")
 
 
 def require_framing(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..body.posing import matrix_to_axis_angle
 from ..types import Camera, HeadModel, SMPLXFit
-from .framing import WANTED_FACE, beyond_picture, warn_of_cut_faces
+from .framing import beyond_picture, no_face, warn_of_cut_faces
 from .gaze import eye_poses
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from .landmark_scheme import check_landmarks, landmark_pairs, sufficient, trust
@@ -105,11 +105,13 @@ def _above_zero(value: object) -> bool:
     return isinstance(value, Real) and 0 < value < math.inf
 
 
-def require_seen(valid: Tensor) -> None:  # [F]
+def require_seen(
+    valid: Tensor,  # [F]
+    picture: Tensor | None = None,  # [1, H, W, 3] 0..1 or bytes of one of the frames, where there are pictures
+) -> None:
     """Raise a sentence if no frame shows a face."""
     if not valid.any():
-        what = "the picture" if len(valid) == 1 else f"any of the {len(valid)} frames"
-        raise ValueError(f"No face was found in {what}. {WANTED_FACE}")
+        raise no_face("the picture" if len(valid) == 1 else f"any of the {len(valid)} frames", picture)
 
 
 def pinhole(focal: float, height: int, width: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS
 from .face_boxes import FaceBox
-from .face_detector import detect_faces
+from .face_detector import detect_faces, search_at_edges
 from .face_mesh import in_the_right_turn, run_landmarks, squares_around_boxes
 from .face_mesh import squares_around_landmarks as squares_around
 from .pictures import channels_first
@@ -119,15 +119,16 @@ class BuiltInNetworks:
 
     def _boxes(self, images: Tensor, keys: list[int]) -> dict[int, list[FaceBox]]:
         """By key frame its faces. Small ones are costly to look for: where none is seen in three of the frames, none is
-        looked for in the others."""
-        boxes = dict(zip(keys, detect_faces(images[keys], search_tiles=False))) if keys else {}
+        looked for in the others. Last come faces that the edge cuts."""
+        boxes = dict(zip(keys, detect_faces(images[keys], search_tiles=False, search_edges=False))) if keys else {}
         lost = [key for key in keys if not boxes[key]]
         first = sorted({lost[0], lost[len(lost) // 2], lost[-1]}) if lost else []
         for some in (first, [key for key in lost if key not in first]):
-            boxes |= dict(zip(some, detect_faces(images[some]))) if some else {}
+            boxes |= dict(zip(some, detect_faces(images[some], search_edges=False))) if some else {}
             if not any(boxes[key] for key in some):
                 break
-        return boxes
+        pictures = channels_first(images)
+        return boxes | {key: search_at_edges(pictures[key : key + 1]) for key in lost if not boxes[key]}
 
 
 def look(

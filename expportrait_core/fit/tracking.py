@@ -7,6 +7,7 @@ at the origin and to look along -z of a world with y up; the body's translation 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ def track(
         raise ValueError(f"Missing frames are to be filled by '{missing}', expected one of {', '.join(MISSING)}.")
     require_camera(fps, focal)  # all of this is refused before the work
     landmark_pairs(model, source.scheme)
+    first, images = _with_first(images)
     person, frames, size, hidden = find_person(images, face, mask, progress, number, picture, source, total)
     if person is None and hidden:
         where = "the picture" if frames == 1 else f"{hidden} of the {frames} frames"
@@ -58,7 +60,7 @@ def track(
             f"leave it out."
         )
     landmarks = _rows(person, frames, source.scheme)
-    require_seen(landmarks[..., 2].amax(1) > 0)
+    require_seen(landmarks[..., 2].amax(1) > 0, first)
     units, jaw = _units(person, frames, model)
     fit = fit_landmarks(landmarks, size, model, fps, focal, scheme=source.scheme, units=units, jaw=jaw)
     return fill_missing(fit, missing)
@@ -102,6 +104,15 @@ def find_person(
         images, total = in_pieces(images), len(images)
     seen, size, hidden = watch(images, source, mask, face == "like the picture", total, progress)
     return choose_person(follow_people(seen), face, size[1], wanted, number), len(seen), size, hidden
+
+
+def _with_first(images: Tensor | Iterable[Tensor]) -> tuple[Tensor | None, Tensor | Iterable[Tensor]]:
+    """The first picture [1, H, W, 3] of a clip, and the whole clip."""
+    if isinstance(images, Tensor):
+        return as_pictures(images[:1]), images
+    pieces = iter(images)
+    piece = next(pieces, None)
+    return (None, ()) if piece is None else (as_pictures(piece[:1].clone()), chain([piece], pieces))
 
 
 def _looks_of(picture: Tensor) -> Tensor:

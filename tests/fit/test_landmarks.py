@@ -268,7 +268,7 @@ def test_what_is_cut_out_lies_where_to_picture_says(side: int) -> None:
     assert (cut[:, :2].permute(0, 2, 3, 1) - expected).abs().max() < 1e-2
 
 
-@pytest.mark.parametrize("beyond", ["border", "zeros"])
+@pytest.mark.parametrize("beyond", ["border", "zeros", "grey"])
 def test_the_fast_cut_is_the_plain_one(beyond: str) -> None:
     """Rows of pixels go through OpenCV, everything else through torch; bytes give what their floats give."""
     generator = torch.Generator().manual_seed(0)
@@ -287,13 +287,15 @@ def test_the_fast_cut_is_the_plain_one(beyond: str) -> None:
         assert (regions.cut(pixels, side, beyond) - plain).abs().max() < 0.02
 
 
-def test_beyond_the_picture_lies_its_border_or_black() -> None:
+def test_beyond_the_picture_lies_its_border_or_black_or_grey() -> None:
     images = torch.full((1, 3, 40, 60), 0.25)
     images[..., :20] = 0.75
     region = Regions(torch.tensor([[0.0, 20.0]]), torch.tensor([[32.0, 32.0]]), torch.zeros(1))
     assert torch.allclose(region.cut(images, 32, beyond="border"), torch.tensor(0.75))
     black = region.cut(images, 32, beyond="zeros")
     assert not black[..., :15].any() and torch.allclose(black[..., 17:], torch.tensor(0.75))
+    grey = region.cut(images, 32, beyond="grey")
+    assert torch.allclose(grey[..., :15], torch.tensor(0.5)) and torch.allclose(grey[..., 17:], torch.tensor(0.75))
 
 
 def test_tiles_cover_the_picture_and_overlap_by_half() -> None:

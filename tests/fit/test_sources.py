@@ -96,10 +96,10 @@ def test_small_faces_are_looked_for_in_few_of_the_frames_and_found_in_all(
     shown = F.pad(small, (300, 135, 100, 55), value=0.4).permute(0, 2, 3, 1)
     looked, plain = 0, finding.run_detector
 
-    def counted(pictures: Tensor, squares: Regions) -> tuple[Tensor, Tensor]:
+    def counted(pictures: Tensor, squares: Regions, *how: str) -> tuple[Tensor, Tensor]:
         nonlocal looked
         looked += len(squares)
-        return plain(pictures, squares)
+        return plain(pictures, squares, *how)
 
     monkeypatch.setattr(finding, "run_detector", counted)
     empty = torch.full_like(shown, 0.4).repeat(24, 1, 1, 1)
