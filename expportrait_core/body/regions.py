@@ -45,6 +45,16 @@ def parts_from_skinning(
     return parts
 
 
+def vertex_areas(
+    vertices: np.ndarray,  # [V, 3]
+    faces: np.ndarray,  # [T, 3]
+) -> np.ndarray:
+    """[V] a third of the area of the triangles around each vertex."""
+    corners = vertices[faces]
+    doubled = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    return np.bincount(faces.ravel(), np.repeat(doubled / 6, 3), len(vertices))
+
+
 def smooth_over_mesh(
     values: np.ndarray,  # [V] or [V, C]
     vertices: np.ndarray,  # [V, 3] metres
