@@ -174,17 +174,15 @@ def test_a_pixel_has_the_region_that_most_of_its_samples_show() -> None:
 def test_a_model_that_names_no_parts_has_regions_all_the_same(tmp_path, coarse_head: HeadModel) -> None:
     """The default head as a SMPL-X file would hold it, against the default head itself."""
     path, _ = write_bare_head(tmp_path / "SMPLX_NEUTRAL.npz")
-    bare, full = (render_normals(motion_of(model, 160, jaw=0.2, focal=1.3), 160, 1, regions=True).regions
+    bare, full = (render_normals(motion_of(model, 320, jaw=0.2, focal=1.3), 320, 1, regions=True).regions
                   for model in (load_head_model(path, level=0), coarse_head))  # fmt: skip
     named = {NAMES[n] for n in bare.unique().tolist()}
-    assert named == {"background", "face", "scalp", "neck", "shoulders", "eyes", "irises", "pupils", "teeth", "lips",
-                     "mouth interior"}  # fmt: skip
-    inside = bare == NAMES.index("mouth interior")
-    assert inside.sum() > 5
-    within = [NAMES.index(name) for name in ("mouth interior", "tongue", "teeth", "lips")]
-    assert torch.isin(full[inside].long(), torch.tensor(within)).float().mean() > 0.95
-    assert {"face", "scalp", "neck", "shoulders", "irises"} <= named
-    named_by_both = full != NAMES.index("ears")
-    for name in ("scalp", "neck", "shoulders", "irises"):
-        one, other = ((regions == NAMES.index(name)) & named_by_both for regions in (bare, full))
-        assert (one & other).sum() > 0.85 * (one | other).sum(), name
+    assert named == set(NAMES) - {"tongue"}  # which is called the inside of the mouth
+    full[full == NAMES.index("tongue")] = NAMES.index("mouth interior")
+    for name in set(NAMES) - {"tongue", "lips", "mouth interior"}:
+        one, other = (regions == NAMES.index(name) for regions in (bare, full))
+        assert (one & other).sum() > 0.85 * (one | other).sum() > 0, name
+    # the lips' borders are drawn elsewhere by a millimetre or two
+    for names, least in ((("lips",), 0.7), (("mouth interior",), 0.75), (("lips", "mouth interior", "teeth"), 0.85)):
+        one, other = (torch.isin(regions, torch.tensor([NAMES.index(n) for n in names])) for regions in (bare, full))
+        assert (one & other).sum() > least * (one | other).sum() > 0, names
