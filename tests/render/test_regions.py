@@ -100,6 +100,19 @@ def test_regions_lie_where_a_head_has_them(head_model: HeadModel) -> None:
     assert (columns < 128).any() and (columns > 128).any()  # one on each side
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_neck_and_shoulders_meet_in_a_smooth_line(level: int, head_model: HeadModel) -> None:
+    """Seen from the front it falls, rises to the middle and the same on the other side, and does nothing else."""
+    motion = motion_of(with_level(head_model, level), size=512, focal=1.3)
+    regions = render_normals(motion, 512, 1, regions=True).regions[0]
+    neck = regions == NAMES.index("neck")
+    columns = neck.any(0).nonzero()[:, 0]
+    lowest = torch.stack([neck[:, column].nonzero()[-1, 0] for column in columns])
+    border = lowest[regions[(lowest + 1), columns] == NAMES.index("shoulders")]
+    turns = border.diff()[border.diff() != 0].sign().diff() != 0
+    assert len(border) > 100 and turns.sum() <= 3
+
+
 def test_a_sample_has_the_region_with_the_largest_share(coarse_head: HeadModel) -> None:
     """The short cut by triangles that show one region alone, against shares interpolated everywhere."""
     motion = motion_of(coarse_head, size=160)
