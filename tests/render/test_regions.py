@@ -94,8 +94,8 @@ def test_regions_lie_where_a_head_has_them(head_model: HeadModel) -> None:
     rows = {name: (regions == number).nonzero()[:, 0].float().mean() for number, name in enumerate(NAMES)}
     assert rows["scalp"] < rows["irises"] < rows["lips"] < rows["neck"] < rows["shoulders"]
     assert rows["eyes"] < rows["mouth interior"] and rows["irises"] < rows["tongue"]
-    seen = regions.unique().tolist()
-    assert seen == list(range(13)) or set(range(13)) - set(seen) <= {NAMES.index("teeth")}
+    assert regions.unique().tolist() == list(range(13))
+    assert (regions == NAMES.index("teeth")).sum() > 10
     columns = (regions == NAMES.index("ears")).nonzero()[:, 1]
     assert (columns < 128).any() and (columns > 128).any()  # one on each side
 
@@ -170,7 +170,9 @@ def test_back_ends_threads_chunks_and_parts_give_the_same_regions(coarse_head: H
     parts = torch.cat([part.regions for part in stream_normals(motion, 96, 2, chunk=2, regions=True)])
     assert fast.dtype == torch.uint8
     assert torch.equal(fast, again) and torch.equal(fast, parts)
-    assert (fast == plain).float().mean() > 0.9998  # sums of three products may round to another side of a border
+    head = (fast > 0) | (plain > 0)
+    assert torch.equal(fast > 0, plain > 0) and head.float().mean() > 0.2
+    assert (fast == plain)[head].float().mean() > 0.9995  # sums of three products may round to a border's other side
     assert render_normals(motion, 96, 1).regions is None
 
 
