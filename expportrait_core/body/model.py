@@ -14,6 +14,7 @@ from ..assets import ASSETS
 from ..portable import open_npz
 from ..types import NECK, NUM_JOINTS, HeadModel, LandmarkEmbedding, Upsampling
 from . import regions
+from .ears import ears_of
 from .flame import in_smplx_layout, is_flame
 from .mouth import mouth_of
 from .teeth import with_teeth
@@ -116,7 +117,7 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str, level: int, crop: boo
     if "parts" in arrays:
         parts = torch.from_numpy(arrays["parts"])[kept]
     else:
-        parts = _found_parts(template, faces, weights, landmarks)
+        parts = _found_parts(template, faces, weights, landmarks, joints)
     expression_kept = expression[kept].contiguous()
     return HeadModel(
         template=template,
@@ -142,10 +143,12 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str, level: int, crop: boo
 
 
 def _found_parts(
-    template: Tensor, faces: Tensor, skin_weights: Tensor, landmarks: dict[str, LandmarkEmbedding]
+    template: Tensor, faces: Tensor, skin_weights: Tensor, landmarks: dict[str, LandmarkEmbedding], joints: Tensor
 ) -> Tensor:
-    """Parts [V] of a model that names none: eyeballs by their joints, lips and mouth by the lip landmarks."""
+    """Parts [V] of a model that names none: eyeballs by their joints, ears by their shape, lips and mouth by the lip
+    landmarks."""
     parts = regions.parts_from_skinning(skin_weights)
+    parts[ears_of(template, faces, parts, joints, load_head_model("default", 0))] = regions.EARS
     if (mouth := mouth_of(template, faces, landmarks)) is None:
         log.info("The lip landmarks do not lie around a mouth, so that region maps show none.")
         return parts

@@ -1,7 +1,8 @@
 """Lips and the inside of the mouth of a model that names no parts (SMPL-X, FLAME), by its lip landmarks.
 
 The landmarks of a lip's border are joined along the mesh's edges to a closed line. What the line of the outer border
-cuts off from the rest of the skin are lips and mouth, what the line of the inner border cuts off is the mouth.
+cuts off from the rest of the skin are lips and mouth, what the line of the inner border cuts off is the mouth. Pieces
+of their own behind the lips, a tongue for example, are in the mouth too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ BORDERS = {  # outer and inner border of the lips, each around the mouth
     "ibug68": (range(48, 60), range(60, 68)),
     "ibug51": (range(31, 43), range(43, 51)),
 }
+# a piece in the mouth: how far its middle may be beside, above and below, and behind that of the lips, and how wide it
+# may be, in the width of the mouth. Our choice
+PIECE_AWAY, PIECE_WIDTH = (0.5, 0.75, 1.75), 2.0
 MOST = 0.25  # of the skin's vertices: a line that cuts off more went astray. Our choice
 
 
@@ -36,6 +40,7 @@ def mouth_of(
     if within[0] is None or within[1] is None:
         return None
     outer, inner = within
+    inner = inner | _pieces_behind(vertices, triangles, points[list(BORDERS[scheme][1])])
     return torch.from_numpy(outer & ~inner), torch.from_numpy(inner)
 
 
@@ -67,6 +72,20 @@ def _within(vertices: np.ndarray, faces: np.ndarray, border: np.ndarray) -> np.n
     cut = np.zeros(len(vertices), bool)
     cut[rest[piece != np.bincount(piece).argmax()]] = True
     return cut if 0 < cut.sum() < MOST * skin.sum() else None
+
+
+def _pieces_behind(vertices: np.ndarray, faces: np.ndarray, lips: np.ndarray) -> np.ndarray:
+    """[V] bool the pieces of the mesh, other than the lips' own, that lie behind the inner lips [8, 3], which begin at
+    a corner of the mouth. The head looks along +z."""
+    piece, middle, width = connected_parts(len(vertices), faces), lips.mean(0), np.linalg.norm(lips[0] - lips[4])
+    own = piece[np.linalg.norm(vertices - lips[:, None], axis=2).argmin(1)]
+    members = np.zeros(len(vertices), bool)
+    for number in np.setdiff1d(piece[np.unique(faces)], own):
+        points = (vertices[piece == number] - middle) / width
+        beside, above, before = points.mean(0)
+        near = abs(beside) < PIECE_AWAY[0] and abs(above) < PIECE_AWAY[1] and -PIECE_AWAY[2] < before < 0
+        members[piece == number] = near and np.ptp(points[:, 0]) < PIECE_WIDTH
+    return members
 
 
 def _graph(vertices: np.ndarray, faces: np.ndarray):

@@ -1,8 +1,7 @@
 """Teeth for head models that have none: those of the default head (CC0), set into the mouth by its lip landmarks.
 
 The upper row moves with the head, the lower one with the jaw. Both are scaled to the mouth of the model and follow the
-identity as its inner lips do: the rows move with the lips' middle and grow by half of what the lips grow. That is
-linear in `betas`, and so a shape basis.
+identity with the skin around them, see `seating`.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from torch import Tensor
 from ..types import HEAD, JAW, HeadModel
 from .landmark_groups import LIP_RING
 from .landmarks import landmark_points
-from .regions import LOWER_TEETH, UPPER_TEETH
+from .regions import LIPS, LOWER_TEETH, SKIN, UPPER_TEETH
+from .seating import REACH, with_skin
 from .upsampling import build_upsampling
 
 log = logging.getLogger(__name__)
 
 MOST_SCALE = 4.0  # of a mouth beside the source's, our choice
-GROWTH = 0.5  # of the lips', our choice: mouths vary more than teeth. The default head's own rows are best met so
 
 
 def has_teeth(model: HeadModel) -> bool:
@@ -40,18 +39,17 @@ def with_teeth(
     if lips is None:
         log.info("The head model %s has no lip landmarks, so it gets no teeth.", model.model_id)
         return model
-    there, shape = lips
-    here, _ = _inner_lips(source)
-    scale = _scale(here, there)
+    here = _inner_lips(source)
+    scale = _scale(here, lips)
     if not 1 / MOST_SCALE < scale < MOST_SCALE:
         log.info("The lip landmarks of %s do not lie like a mouth, so it gets no teeth.", model.model_id)
         return model
     rows = ((source.parts == UPPER_TEETH) | (source.parts == LOWER_TEETH)).nonzero()[:, 0]
     parts, count, added = source.parts[rows], len(model.template), len(rows)
 
-    middle = there.mean(0)
-    placed = middle + scale * (source.template[rows] - here.mean(0))
-    columns = shape.mean(0) + (placed - middle)[..., None] * GROWTH * _growth(there, shape)
+    placed = lips.mean(0) + scale * (source.template[rows] - here.mean(0))
+    skin = (model.parts == SKIN) | (model.parts == LIPS)
+    columns = with_skin(placed, model.template, model.faces, skin, model.shape_basis, float(scale) * REACH)
     carried = torch.zeros(added, model.skin_weights.shape[1])
     carried[torch.arange(added), torch.where(parts == UPPER_TEETH, HEAD, JAW)] = 1
     number = torch.full((len(source.template),), -1)
@@ -75,17 +73,13 @@ def with_teeth(
     )
 
 
-def _inner_lips(model: HeadModel) -> tuple[Tensor, Tensor] | None:
-    """The landmarks of LIP_RING on the template [8, 3] and what each shape column adds to them [8, 3, B]."""
+def _inner_lips(model: HeadModel) -> Tensor | None:
+    """The landmarks of LIP_RING on the template [8, 3]."""
     for scheme, numbers in LIP_RING.items():
-        if scheme not in model.landmarks:
-            continue
-        embedding, index = model.landmarks[scheme], torch.tensor(numbers)
-        if (embedding.triangles[index] < 0).any():
-            continue
-        corners = model.faces[embedding.triangles[index]]  # [8, 3]
-        shape = (model.shape_basis[corners] * embedding.barycentric[index][..., None, None]).sum(1)
-        return landmark_points(model.template[None], model.faces, embedding)[0, index], shape
+        if scheme in model.landmarks:
+            embedding, index = model.landmarks[scheme], torch.tensor(numbers)
+            if (embedding.triangles[index] >= 0).all():
+                return landmark_points(model.template[None], model.faces, embedding)[0, index]
     return None
 
 
@@ -93,12 +87,3 @@ def _scale(before: Tensor, after: Tensor) -> Tensor:
     """Least squares for after = scale · before + shift; heads look the same way, so there is no rotation."""
     before, after = before - before.mean(0), after - after.mean(0)
     return (before * after).sum() / before.square().sum()
-
-
-def _growth(
-    points: Tensor,  # [8, 3]
-    shape: Tensor,  # [8, 3, B]
-) -> Tensor:
-    """[B] by what share of its size each shape column lets the mouth grow."""
-    centred = points - points.mean(0)
-    return (centred[..., None] * (shape - shape.mean(0))).sum((0, 1)) / centred.square().sum()

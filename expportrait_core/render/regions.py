@@ -32,6 +32,7 @@ COARSE = {"irises": "eyes", "pupils": "eyes", "lips": "face", "ears": "face", "t
 
 DETAILS = ("fine", "coarse")
 NAMES = tuple(REGIONS)
+SKIN = NAMES.index("background")  # whose place holds all that is no part of its own, until it is told apart
 FACE, SCALP, EYES, IRISES, PUPILS = (NAMES.index(name) for name in ("face", "scalp", "eyes", "irises", "pupils"))
 OF_PART = {
     parts.LIPS: "lips", parts.EARS: "ears", parts.MOUTH: "mouth interior", parts.LEFT_EYEBALL: "eyes",
@@ -40,7 +41,8 @@ OF_PART = {
 # our choices; lengths in the distance between the eyes' centres, up and forward from their middle
 HAIRLINE = ((-1.2, -1.15), (-0.3, -1.15), (0.5, -0.85), (1.0, -0.35), (1.35, 0.45))
 HAIRLINE_WIDTH = 0.4  # over which face gives way to scalp
-SOFT = 0.006  # metres along the surface over which shares are averaged
+SOFT = 0.006  # metres along the surface over which the shares of parts are averaged
+BODY_SOFT = 0.012  # and those of head, neck and shoulders, whose skinning alone would draw the mesh's edges
 IRIS, PUPIL = 0.50, 0.18  # sines of their angles: 5.9 and 2.1 mm on a ball of 11.8
 RINGS = tuple((number, (1 - sine**2) ** 0.5) for number, sine in ((IRISES, IRIS), (PUPILS, PUPIL)))
 """Regions of the eye with the cosines of their angles, from the outer one to the inner one."""
@@ -87,19 +89,25 @@ def shares(model: HeadModel) -> Tensor:
     """[V, R] how much of each coarse vertex belongs to each region: by the model's parts where it names them, else by
     the joints that carry it, and on the head by a hairline in the profile."""
     weights, place = model.skin_weights, NAMES.index
-    head = weights[:, [HEAD, JAW, LEFT_EYE, RIGHT_EYE]].sum(1)
-    face = face_share(model)
+    points, faces = model.template.cpu().numpy(), model.faces.cpu().numpy()
     share = weights.new_zeros(len(weights), len(NAMES))
-    share[:, FACE], share[:, SCALP] = head * face, head * (1 - face)
-    share[:, place("neck")] = weights[:, NECK]
-    share[:, place("shoulders")] = (1 - head - weights[:, NECK]).clamp(min=0)
+    share[:, SKIN] = 1
     for part, name in OF_PART.items():
         members = model.parts == part
         share[members] = 0
         share[members, place(name)] = 1
     # a border that follows the coarse triangles' edges is a saw
-    share, points, faces = (v.cpu().numpy() for v in (share, model.template, model.faces))
-    return torch.from_numpy(parts.smooth_over_mesh(share, points, faces, SOFT)).to(weights)
+    share = torch.from_numpy(parts.smooth_over_mesh(share.cpu().numpy(), points, faces, SOFT)).to(weights)
+
+    head, neck = weights[:, [HEAD, JAW, LEFT_EYE, RIGHT_EYE]].sum(1), weights[:, NECK]
+    body = torch.stack([head, neck, (1 - head - neck).clamp(min=0)], 1).cpu().numpy()
+    body = torch.from_numpy(parts.smooth_in_space(body, points, faces, BODY_SOFT)).to(weights)
+    head, neck, shoulders = (body * share[:, SKIN, None]).unbind(1)
+    face = face_share(model)
+    share[:, SKIN] = 0
+    share[:, FACE], share[:, SCALP] = head * face, head * (1 - face)
+    share[:, place("neck")], share[:, place("shoulders")] = neck, shoulders
+    return share
 
 
 def face_share(model: HeadModel) -> Tensor:

@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from expportrait_core.body.flame import CARRIED_BY, POSED_BY
+from expportrait_core.body.model import DEFAULT_HEAD
+from expportrait_core.types import HEAD
+
 VERTICES, JOINTS = 5_023, 5
 
 
@@ -37,6 +41,19 @@ def random_flame(seed: int = 0) -> dict[str, np.ndarray]:
         "weights": weights / weights.sum(1, keepdims=True),
         "kintree_table": np.array([[2**32 - 1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
     }
+
+
+def flame_of_the_default_head() -> dict[str, np.ndarray]:
+    """The default head, teeth and all, as FLAME's arrays; what its shoulders carry hangs on the root."""
+    with np.load(DEFAULT_HEAD, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in ("v_template", "f", "shapedirs", "J_regressor", "weights")}
+    weights = np.stack([arrays["weights"][:, joint] for joint in CARRIED_BY], 1)
+    weights[:, 0] = 1 - weights[:, 1:].sum(1)
+    posed = arrays["J_regressor"][[HEAD if joint == POSED_BY[1] else joint for joint in POSED_BY]]
+    return arrays | {
+        "weights": weights, "J_regressor": posed, "posedirs": np.zeros((len(weights), 3, 9 * (JOINTS - 1))),
+        "kintree_table": np.array([[2**32 - 1, 0, 1, 1, 1], [0, 1, 2, 3, 4]]),
+    }  # fmt: skip
 
 
 def write_flame(path: Path, arrays: dict[str, np.ndarray]) -> Path:

@@ -50,11 +50,16 @@ def write_random_smplx(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def write_bare_head(path: Path) -> tuple[Path, np.ndarray]:
+def write_bare_head(
+    path: Path,
+    betas: np.ndarray | None = None,  # [B] whose head, instead of the mean
+) -> tuple[Path, np.ndarray]:
     """Write the default head as a SMPL-X file would hold it: without teeth, without names of parts, with the 51 inner
     iBUG points alone. Returns the path, and the numbers of the teeth's vertices in the default head."""
     with np.load(DEFAULT_HEAD, allow_pickle=False) as file:
         arrays = dict(file)
+    if betas is not None:
+        arrays["v_template"] = arrays["v_template"] + arrays["shapedirs"][..., : len(betas)].astype(np.float32) @ betas
     teeth = np.isin(arrays.pop("parts"), (regions.UPPER_TEETH, regions.LOWER_TEETH))
     number, faces = np.cumsum(~teeth) - 1, arrays["f"].astype(np.int64)
     kept = ~teeth[faces].any(axis=1)

@@ -19,8 +19,8 @@ def test_the_mouth_of_a_smplx_file_is_that_of_the_head_it_was_made_from(tmp_path
     teeth = (truth.parts == regions.UPPER_TEETH) | (truth.parts == regions.LOWER_TEETH)
     parts = truth.parts[~teeth]
     mouth, lips = found.parts == regions.MOUTH, found.parts == regions.LIPS
-    assert mouth[parts == regions.MOUTH].all()
-    beside = mouth & (parts != regions.MOUTH)
+    assert mouth[(parts == regions.MOUTH) | (parts == regions.TONGUE)].all()  # the tongue is a piece of its own
+    beside = mouth & (parts != regions.MOUTH) & (parts != regions.TONGUE)
     assert (parts[beside] == regions.LIPS).all()  # the inner border of the lips is drawn elsewhere by a few millimetres
     assert lips.sum() > 60 and (parts[lips] == regions.LIPS).float().mean() > 0.9
     eyes = (parts == regions.LEFT_EYEBALL) | (parts == regions.RIGHT_EYEBALL)
@@ -37,3 +37,15 @@ def test_landmarks_that_do_not_lie_around_a_mouth_give_none(tmp_path: Path) -> N
     one_point = LandmarkEmbedding(embedding.triangles[:1].expand(68).clone(), embedding.barycentric[:1].repeat(68, 1))
     assert mouth_of(head.template, head.faces, {"ibug68": one_point}) is None
     assert mouth_of(head.template, head.faces, {}) is None
+
+
+def test_pieces_elsewhere_are_not_in_the_mouth() -> None:
+    """A tongue put before the lips, beside the head, or onto the crown is none."""
+    head = load_head_model("default", level=0)
+    tongue, teeth = head.parts == regions.TONGUE, head.parts == regions.UPPER_TEETH
+    _, inside = mouth_of(head.template, head.faces, head.landmarks)
+    assert inside[tongue].all() and inside[teeth].all()
+    for shift in ((0, 0, 0.1), (0.1, 0, 0), (0, 0.15, 0), (0, 0, -0.2)):
+        moved = head.template + tongue[:, None] * torch.tensor(shift)
+        _, inside = mouth_of(moved, head.faces, head.landmarks)
+        assert not inside[tongue].any() and inside[teeth].all()

@@ -95,10 +95,23 @@ def test_regions_lie_where_a_head_has_them(head_model: HeadModel) -> None:
     rows = {name: (regions == number).nonzero()[:, 0].float().mean() for number, name in enumerate(NAMES)}
     assert rows["scalp"] < rows["irises"] < rows["lips"] < rows["neck"] < rows["shoulders"]
     assert rows["eyes"] < rows["mouth interior"] and rows["irises"] < rows["tongue"]
-    seen = regions.unique().tolist()
-    assert seen == list(range(13)) or set(range(13)) - set(seen) <= {NAMES.index("teeth")}
+    assert regions.unique().tolist() == list(range(13))
+    assert (regions == NAMES.index("teeth")).sum() > 10
     columns = (regions == NAMES.index("ears")).nonzero()[:, 1]
     assert (columns < 128).any() and (columns > 128).any()  # one on each side
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_neck_and_shoulders_meet_in_a_smooth_line(level: int, head_model: HeadModel) -> None:
+    """Seen from the front it falls, rises to the middle and the same on the other side, and does nothing else."""
+    motion = motion_of(with_level(head_model, level), size=512, focal=1.3)
+    regions = render_normals(motion, 512, 1, regions=True).regions[0]
+    neck = regions == NAMES.index("neck")
+    columns = neck.any(0).nonzero()[:, 0]
+    lowest = torch.stack([neck[:, column].nonzero()[-1, 0] for column in columns])
+    border = lowest[regions[(lowest + 1), columns] == NAMES.index("shoulders")]
+    turns = border.diff()[border.diff() != 0].sign().diff() != 0
+    assert len(border) > 100 and turns.sum() <= 3
 
 
 def test_a_sample_has_the_region_with_the_largest_share(coarse_head: HeadModel) -> None:
@@ -162,7 +175,9 @@ def test_back_ends_threads_chunks_parts_and_bands_give_the_same_regions(
     banded = render_normals(motion, 96, 2, regions=True).regions
     assert fast.dtype == torch.uint8
     assert torch.equal(fast, again) and torch.equal(fast, parts) and torch.equal(fast, banded)
-    assert (fast == plain).float().mean() > 0.9998  # sums of three products may round to another side of a border
+    head = (fast > 0) | (plain > 0)
+    assert torch.equal(fast > 0, plain > 0) and head.float().mean() > 0.2
+    assert (fast == plain)[head].float().mean() > 0.9995  # sums of three products may round to a border's other side
     assert render_normals(motion, 96, 1).regions is None
 
 
@@ -179,17 +194,15 @@ def test_a_pixel_has_the_region_that_most_of_its_samples_show() -> None:
 def test_a_model_that_names_no_parts_has_regions_all_the_same(tmp_path, coarse_head: HeadModel) -> None:
     """The default head as a SMPL-X file would hold it, against the default head itself."""
     path, _ = write_bare_head(tmp_path / "SMPLX_NEUTRAL.npz")
-    bare, full = (render_normals(motion_of(model, 160, jaw=0.2, focal=1.3), 160, 1, regions=True).regions
+    bare, full = (render_normals(motion_of(model, 320, jaw=0.2, focal=1.3), 320, 1, regions=True).regions
                   for model in (load_head_model(path, level=0), coarse_head))  # fmt: skip
     named = {NAMES[n] for n in bare.unique().tolist()}
-    assert named == {"background", "face", "scalp", "neck", "shoulders", "eyes", "irises", "pupils", "teeth", "lips",
-                     "mouth interior"}  # fmt: skip
-    inside = bare == NAMES.index("mouth interior")
-    assert inside.sum() > 5
-    within = [NAMES.index(name) for name in ("mouth interior", "tongue", "teeth", "lips")]
-    assert torch.isin(full[inside].long(), torch.tensor(within)).float().mean() > 0.95
-    assert {"face", "scalp", "neck", "shoulders", "irises"} <= named
-    named_by_both = full != NAMES.index("ears")
-    for name in ("scalp", "neck", "shoulders", "irises"):
-        one, other = ((regions == NAMES.index(name)) & named_by_both for regions in (bare, full))
-        assert (one & other).sum() > 0.85 * (one | other).sum(), name
+    assert named == set(NAMES) - {"tongue"}  # which is called the inside of the mouth
+    full[full == NAMES.index("tongue")] = NAMES.index("mouth interior")
+    for name in set(NAMES) - {"tongue", "lips", "mouth interior"}:
+        one, other = (regions == NAMES.index(name) for regions in (bare, full))
+        assert (one & other).sum() > 0.85 * (one | other).sum() > 0, name
+    # the lips' borders are drawn elsewhere by a millimetre or two
+    for names, least in ((("lips",), 0.7), (("mouth interior",), 0.75), (("lips", "mouth interior", "teeth"), 0.85)):
+        one, other = (torch.isin(regions, torch.tensor([NAMES.index(n) for n in names])) for regions in (bare, full))
+        assert (one & other).sum() > least * (one | other).sum() > 0, names
