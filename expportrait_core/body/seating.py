@@ -6,7 +6,7 @@ about what it was. That is linear in `betas`, and so a shape basis. From person 
 so; while one person speaks they are as rigid as the joints that carry them.
 
 Of people at random, 16 expressions and five views each, MakeHuman's own columns bared teeth or gums through the skin of
-15 in 100; these of none in 400, and at one and a half times the distance from the mean of one, by one pixel.
+15 in 100; these of none in 1,000, and of 3 at one and a half times the distance from the mean.
 """
 
 from __future__ import annotations
