@@ -155,6 +155,8 @@ def test_a_fresh_machine_has_no_head_to_load_and_is_told_how_to_make_one(comfyui
 def walked(comfyui, short_driver) -> dict:
     graph = graphs.walk()
     graph["driver"]["inputs"]["file"] = short_driver
+    for name in ("save_fit", "save_head"):  # of their own, so that no other test's run has saved the same before
+        graph[name]["inputs"]["filename_prefix"] = f"expportrait/walked-{name}"
     return comfyui.run(graph)
 
 

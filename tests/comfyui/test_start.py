@@ -106,4 +106,4 @@ def test_it_starts_with_the_pack_in_it(own: Path, tmp_path: Path, gpu: bool, fla
         assert (own / "custom_nodes" / "expportrait").resolve() == ROOT
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
