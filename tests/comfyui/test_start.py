@@ -51,6 +51,8 @@ def start(*flags: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, str(HERE / "start.py"), *flags], cwd=ROOT, env=clean | environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # a shell's background jobs, and what they start, ignore Ctrl+C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
@@ -106,4 +108,4 @@ def test_it_starts_with_the_pack_in_it(own: Path, tmp_path: Path, gpu: bool, fla
         assert (own / "custom_nodes" / "expportrait").resolve() == ROOT
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 0
+        assert process.wait(60) == 0
