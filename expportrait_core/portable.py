@@ -111,9 +111,10 @@ class Portable:
     format: typing.ClassVar[str]
 
     def to(self: Self, device: torch.device | str) -> Self:
-        """The same object with every tensor on `device`."""
-        moved = {f.name: _move(getattr(self, f.name), device) for f in dataclasses.fields(self)}
-        return dataclasses.replace(self, **moved)
+        """The same object with every tensor on `device`: itself where they lie there, with what is kept beside it."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        moved = {name: _move(value, device) for name, value in fields.items()}
+        return self if all(moved[name] is fields[name] for name in fields) else dataclasses.replace(self, **moved)
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies take over: the fields, not what is kept beside them so that it need not be computed again."""
@@ -204,7 +205,8 @@ def _json_values(text: str, name: str) -> dict[str, Any]:
 
 def _move(value: Any, device: torch.device | str) -> Any:
     if isinstance(value, dict):
-        return {k: _move(v, device) for k, v in value.items()}
+        moved = {k: _move(v, device) for k, v in value.items()}
+        return value if all(moved[k] is value[k] for k in value) else moved
     return value.to(device) if isinstance(value, Tensor | Portable) or hasattr(value, "to") else value
 
 

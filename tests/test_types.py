@@ -219,3 +219,8 @@ def test_what_is_no_pinhole_camera_is_refused(intrinsics, pose, sentence: str) -
         changes["world_to_camera"] = changed(camera.world_to_camera, *pose)
     with pytest.raises(ValueError, match=sentence):
         camera.replace(**changes)
+
+
+def test_what_lies_on_the_device_already_is_not_copied(head_model: HeadModel) -> None:
+    head = a_head(head_model)
+    assert head.to("cpu") is head and head_model.to(torch.device("cpu")) is head_model

@@ -106,9 +106,7 @@ class PictureDrawer:
             self._draw_plainly(vertices, camera, into, turns)
         return into
 
-    def _require_shapes(
-        self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None
-    ) -> None:  # fmt: skip
+    def _require_shapes(self, vertices: Tensor, camera: Camera, into: NormalPictures, turns: Tensor | None) -> None:
         if vertices.shape[1] != self.topology.num_vertices:
             raise ValueError(
                 f"Found vertices {list(vertices.shape)}, the mesh has {self.topology.num_vertices} vertices."
@@ -127,7 +125,7 @@ class PictureDrawer:
         size = band_height(height, width, self.supersampling), width
         if self.canvas_size != size:
             self.canvases, self.canvas_size = [], size
-        while len(self.canvases) < min(len(vertices), num_workers()):
+        while len(self.canvases) < num_workers():
             self.canvases.append(Canvas.of(vertices.shape[1], *size, self.supersampling))
         turns = turns_of(camera) if turns is None else turns
         here = into

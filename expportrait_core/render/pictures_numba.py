@@ -15,7 +15,7 @@ from torch import Tensor
 from .kernels import draw_maps
 from .regions import RINGS, RegionLayout
 from .regions_numba import label_pixels
-from .workers import in_threads, num_workers
+from .workers import bands, in_threads, num_workers
 
 CANVAS_BYTES = 1 << 30  # that the samples of all threads' canvases take together at most; our choice
 
@@ -73,18 +73,16 @@ def draw_pictures_numba(
 
     height, width = picture.shape[1:3]
     size = canvases[0].ids.shape[1] // width
-    band = len(canvases[0].ids) // size
     # shared: a thread that is held up by another program leaves the rest to others
-    parts = iter([(f, top) for f in range(len(points)) for top in range(0, height, band)])
+    parts = iter(bands(len(points), height, len(canvases[0].ids) // size))
 
     if labels is not None:
         layout, regions = labels[0], labels[1].numpy()
         fields = [v.contiguous().numpy() for v in (layout.alone, layout.share, layout.eye)]
         rings = np.array(RINGS, np.float32)
 
-    def draw_one(canvas: Canvas, f: int, top: int) -> bool:
-        rows = slice(top, min(top + band, height))
-        canvas = canvas.of_rows((rows.stop - top) * size)
+    def draw_one(canvas: Canvas, f: int, top: int, bottom: int) -> bool:
+        rows, canvas = slice(top, bottom), canvas.of_rows((bottom - top) * size)
         room = picture[f, rows], mask[f, rows], depth[f, rows]
         drawn = draw_maps(points[f], p[f], r[f], *mesh, near, far_off, *canvas, top, True, *room, mask[f, rows])
         if labels is not None:
@@ -92,8 +90,8 @@ def draw_pictures_numba(
         return drawn
 
     def draw_some(canvas: Canvas) -> list[tuple[int, bool]]:
-        return [(f, draw_one(canvas, f, top)) for f, top in parts]
+        return [(f, draw_one(canvas, f, *rows)) for f, *rows in parts]
 
-    threads = min(len(canvases), num_workers(), len(points))
+    threads = min(len(canvases), num_workers())
     drawn = dict(pair for part in in_threads(draw_some, ((canvas,) for canvas in canvases[:threads])) for pair in part)
     return [drawn[f] for f in range(len(points))]

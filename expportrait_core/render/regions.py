@@ -50,7 +50,7 @@ RINGS = tuple((number, (1 - sine**2) ** 0.5) for number, sine in ((IRISES, IRIS)
 
 @dataclass(frozen=True)
 class RegionLayout:
-    """Where the regions of a head model lie. Make it once per model with `of`."""
+    """Where the regions of a head model lie, made by `of` once per model."""
 
     faces: Tensor  # [Ts, 3]
     alone: Tensor  # [Ts] uint8 the region of a triangle that shows no other, UNSURE elsewhere
@@ -59,6 +59,15 @@ class RegionLayout:
 
     @staticmethod
     def of(model: HeadModel) -> RegionLayout:
+        """The layout of a model, which keeps it beside its fields: it takes as long as drawing a hundred frames."""
+        kept = vars(model)
+        if "_region_layout" not in kept:
+            with torch.inference_mode(False), torch.no_grad():  # it outlives ComfyUI's inference mode
+                kept["_region_layout"] = RegionLayout._made(model)
+        return kept["_region_layout"]
+
+    @staticmethod
+    def _made(model: HeadModel) -> RegionLayout:
         share = upsample(shares(model), model.faces, model.upsampling)
         eye = upsample(eye_directions(model), model.faces, model.upsampling)
         faces, best = model.fine_faces, share.argmax(1)

@@ -61,8 +61,16 @@ def _pool(workers: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="render")
 
 
-def bands(num_frames: int, height: int) -> list[tuple[int, int, int]]:
-    """(frame, first row, row after the last): whole frames where they keep all threads busy, else strips of them."""
-    per_frame = min(height, -(-num_workers() // max(num_frames, 1)))
-    cuts = [height * i // per_frame for i in range(per_frame + 1)]
-    return [(frame, top, bottom) for frame in range(num_frames) for top, bottom in zip(cuts, cuts[1:])]
+def bands(
+    num_frames: int,
+    height: int,
+    most: int | None = None,  # rows at once; None: no limit
+) -> list[tuple[int, int, int]]:
+    """(frame, first row, row after the last): whole frames, where they are not too large, but the last ones, one for
+    each thread, in as many strips as there are threads: in the end nobody waits for long."""
+    threads, parts = num_workers(), []
+    for frame in range(num_frames):
+        rows = height if frame < num_frames - threads else -(-height // threads)
+        rows = max(1, min(rows, most or rows))
+        parts += [(frame, top, min(top + rows, height)) for top in range(0, height, rows)]
+    return parts

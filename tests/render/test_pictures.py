@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from expportrait_core.render import NormalPictures, PictureDrawer, encode_normals, pictures_numba, render_mesh
+from expportrait_core.render.workers import bands
 from expportrait_core.types import Camera
 
 from .meshes import views
@@ -72,9 +73,19 @@ def test_large_pictures_are_drawn_in_bands(threads: int, monkeypatch: pytest.Mon
         for name in ("normals", "mask", "depth"):
             assert torch.equal(getattr(banded, name), getattr(whole, name))
         kept = [canvas.ids.nbytes + canvas.nearest.nbytes for canvas in drawer.canvases]
-        assert kept == [rows * row] * min(threads, 3) and sum(kept) <= pictures_numba.CANVAS_BYTES
+        assert kept == [rows * row] * threads and sum(kept) <= pictures_numba.CANVAS_BYTES
     monkeypatch.setattr(pictures_numba, "CANVAS_BYTES", 1)  # less than a row: it is drawn all the same
     assert torch.equal(PictureDrawer(faces, vertices.shape[1], 3).draw(vertices, camera).normals, whole.normals)
+
+
+@pytest.mark.parametrize(("frames", "most"), [(1, None), (3, None), (8, None), (2, 7), (8, 1)])
+def test_every_row_is_drawn_once_and_the_last_frames_in_strips(threads: int, frames: int, most: int | None) -> None:
+    parts = bands(frames, 40, most)
+    rows = [(frame, row) for frame, top, bottom in parts for row in range(top, bottom)]
+    assert rows == [(frame, row) for frame in range(frames) for row in range(40)]
+    assert max(bottom - top for _, top, bottom in parts) <= (most or 40)
+    last = [bottom - top for frame, top, bottom in parts if frame == frames - 1]
+    assert len(last) >= threads and max(last) <= -(-40 // threads)
 
 
 def test_vertices_that_no_triangle_uses_may_be_anything() -> None:

@@ -157,6 +157,15 @@ def test_irises_turn_with_the_eyes(level: int, head_model: HeadModel) -> None:
     assert (regions == EYES).any()
 
 
+def test_a_model_keeps_its_layout_and_another_does_not(coarse_head: HeadModel) -> None:
+    layout = RegionLayout.of(coarse_head)
+    assert RegionLayout.of(coarse_head) is layout and coarse_head.to("cpu") is coarse_head
+    other = coarse_head.replace(parts=torch.zeros_like(coarse_head.parts))
+    assert not torch.equal(RegionLayout.of(other).share, layout.share)
+    with torch.inference_mode():
+        assert not RegionLayout.of(other.replace(model_id="again")).share.is_inference()
+
+
 def test_back_ends_threads_chunks_parts_and_bands_give_the_same_regions(
     coarse_head: HeadModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
