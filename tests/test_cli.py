@@ -230,6 +230,23 @@ def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str], tmp_path:
     assert f"argument {options[0]}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", [
+    ["--face", "rightmost", "--like", str(ASTRONAUT)], ["--face", "leftmost", "--face-number", "7"],
+])  # fmt: skip
+def test_two_ways_to_choose_a_face_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "track", str(ASTRONAUT), str(tmp_path / "out.npz"), *options])
+    assert f"{options[2]}: not allowed with argument --face" in capsys.readouterr().err
+
+
+def test_a_task_file_that_nobody_would_read_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = "--task-file is given, and only MediaPipe reads it"
+    options = ["--task-file", tmp_path / "a.task"]
+    assert words in sentence(capsys, "fit", "track", ASTRONAUT, tmp_path / "out.npz", *options)
+
+
 def test_options_reach_the_tracker(tmp_path: Path) -> None:
     from expportrait_core.fit import load_fit
 

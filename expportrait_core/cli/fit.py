@@ -30,9 +30,10 @@ def add_commands(commands) -> None:
     track = add_command(of_fit, "track", _track, "find the person in a picture or clip", model=True)
     track.add_argument("images", type=Path, help="picture or clip")
     add_output(track, "fit file to write", ".npz", "output")
-    track.add_argument("--face", choices=FACES, default="largest", help="which of several (default: %(default)s)")
-    track.add_argument("--face-number", type=count, help="which of several by size: 1 is the largest, 2 the next")
-    track.add_argument("--like", type=Path, help="picture of the person to follow")
+    which = track.add_mutually_exclusive_group()
+    which.add_argument("--face", choices=FACES, default="largest", help="which of several (default: %(default)s)")
+    which.add_argument("--face-number", type=count, help="which of several by size: 1 is the largest, 2 the next")
+    which.add_argument("--like", type=Path, help="picture of the person to follow")
     track.add_argument("--missing", choices=MISSING, default="interpolate",
                        help="what frames without a face show (default: %(default)s)")  # fmt: skip
     track.add_argument("--focal", type=positive, help="focal length in pixels (default: estimated)")
@@ -70,6 +71,8 @@ def _track(options: argparse.Namespace, steps: Steps) -> None:
     from ..fit import BuiltInNetworks, MediaPipeMesh, MediaPipeTask, save_fit, track
     from ..media import read_picture
 
+    if options.task_file and options.landmarks != "mediapipe":
+        raise ValueError("--task-file is given, and only MediaPipe reads it. Add --landmarks mediapipe.")
     model = head_model(options)
     picture = None if options.like is None else read_picture(options.like)
     face = "like the picture" if options.like else "by number" if options.face_number else options.face

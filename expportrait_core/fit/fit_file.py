@@ -94,11 +94,11 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
             + (f" and lacks {', '.join(missing)}" if missing else "")
             + ". Track the clip here, or convert the file to the arrays that fit/fit_file.py names."
         )
-    version = _number(arrays["version"], f"{name}: version", int)
-    if version < 1:
-        raise Refusal(f"{name} is version {version:g}, expected 1 or more. The file is damaged.")
+    version = _number(arrays["version"], f"{name}: version", float)
+    if version < 1 or version % 1:
+        raise Refusal(f"{name} is version {version:g}, expected a whole number, 1 or more. The file is damaged.")
     if version > VERSION:
-        raise Refusal(f"{name} is version {version}, this release reads {VERSION}. Update the pack.")
+        raise Refusal(f"{name} is version {version:g}, this release reads {VERSION}. Update the pack.")
     expression = _floats(arrays["expressions"], f"{name}: expressions", "frames", "columns")
     frames = len(expression)
     if frames == 0:

@@ -203,7 +203,12 @@ def _entry(entry: object, where: str, presets: Mapping[str, Preset]) -> Key:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # JSON's whole numbers have no end
+        return False
 
 
 def _checked(key: Key, where: str) -> Key:
@@ -298,4 +303,8 @@ def _pulses(name: str, keys: tuple[Key, ...], times: Tensor, frame: float) -> Te
             down = (seconds - since) / max((1 - PULSE_UP) * seconds - 0.5 * frame, 1e-6)
             share = EASINGS["ease"](torch.minimum(up, down).clamp(0, 1))
             lifted[here] = torch.where(share > 0, (value - base[here]) * share, lifted[here])
+            # one that falls between two frames is shown by the nearer one
+            nearest = round((key.time + PULSE_UP * seconds) / frame)
+            if not (share > 0).any() and nearest < len(times):
+                lifted[nearest] = value - base[nearest]
     return lifted

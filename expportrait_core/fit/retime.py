@@ -33,10 +33,11 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
     if count > MOST_FRAMES:
         raise ValueError(f"{fit.num_frames} frames at {fit.fps:g} would become {count} at {fps:g} frames per second.")
     positions = torch.arange(count, dtype=torch.float64, device=fit.expression.device) * fit.fps / fps
-    sampled = sample_fit(interpolate_gaps(fit), positions)
+    filled = interpolate_gaps(fit)  # the lids of frames without a face, too, are not what they say
+    sampled = sample_fit(filled, positions)
     first = round(int(fit.frame_ids[0]) * fps / fit.fps)
     return sampled.replace(
-        expression=sampled_lids(fit, positions, sampled.expression),
+        expression=sampled_lids(filled, positions, sampled.expression),
         frame_ids=first + torch.arange(count, device=fit.frame_ids.device),
         fps=float(fps),
     )

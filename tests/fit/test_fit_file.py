@@ -63,6 +63,7 @@ def damaged(fit: SMPLXFit, path: Path, **changes: object) -> Path:
         ({"poses": None}, "lacks poses"),
         ({"format": np.array("something")}, "is not a fit of this package: it holds"),
         ({"version": np.array(9)}, "version 9, this release reads 1"),
+        ({"version": np.array(1.5)}, "version 1.5, expected a whole number"),
         ({"poses": np.zeros((4, 165))}, "damaged or mixed from two clips"),
         ({"trans": np.full((5, 3), np.nan)}, "translation holds NaN"),
         ({"expressions": np.zeros((0, 100)), "poses": np.zeros((0, 165))}, "has no frames"),

@@ -189,6 +189,21 @@ def test_missing_presets_get_a_sentence(tmp_path: Path) -> None:
             load_preset(source)
 
 
+@pytest.mark.parametrize(("text", "fps"), [
+    ("0: neutral\n1.0: blink 1 for 0.04", 25), ("0: neutral\n1.0: blink 1 for 0.1", 10),
+    ("0: neutral\n1.01: blink 1 for 0.025", 25), ("0: neutral\n1.03: blink 1 for 0.001", 25),
+])  # fmt: skip
+def test_a_pulse_between_two_frames_is_shown_by_the_nearer_one(text: str, fps: int) -> None:
+    curve = keyframe_curves(parse_keyframes(text, fps), 2 * fps, fps)["blink"]
+    assert float(curve.max()) == 1 and int((curve > 0).sum()) == 1 and abs(int(curve.argmax()) - fps) <= 1
+
+
+@pytest.mark.parametrize("entry", ['{"time": BIG, "values": {"smile": 1}}', '{"time": 1, "values": {"smile": BIG}}'])
+def test_numbers_without_end_get_a_sentence(entry: str) -> None:
+    with pytest.raises(ValueError, match="no number, expected"):
+        parse_keyframes(f"[{entry}]".replace("BIG", "9" * 401))
+
+
 def slowly(name: str, keys: tuple[Key, ...], times: torch.Tensor, frame: float) -> torch.Tensor:
     """The curve by its definition: every pair of keys, and every pulse, over the whole clip."""
     points = [(0.0, 0.0, "ease")]
@@ -205,6 +220,10 @@ def slowly(name: str, keys: tuple[Key, ...], times: torch.Tensor, frame: float) 
             down = (seconds - since) / max(0.6 * seconds - 0.5 * frame, 1e-6)
             share = EASINGS["ease"](torch.minimum(up, down).clamp(0, 1))
             lifted = torch.where(share > 0, (value - track) * share, lifted)
+            if share.max() == 0:  # it falls between two frames
+                distance = (times - key.time - 0.4 * seconds).abs()
+                nearest = distance.argmin()
+                lifted = torch.where((times == times[nearest]) & (distance <= frame / 2), value - track, lifted)
     return (track + lifted).float()
 
 

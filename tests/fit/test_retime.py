@@ -97,6 +97,20 @@ def test_frames_between_a_seen_and_an_unseen_one_are_not_valid(performance: SMPL
     assert resample_fit(fit, 50).valid.tolist() == [True, True, True, False, False, False, True]
 
 
+@pytest.mark.parametrize(("seen", "unseen"), [(0.0, 1.0), (0.9, 0.0)])
+def test_lids_of_frames_without_a_face_are_not_taken_for_a_blink(
+    performance: SMPLXFit, seen: float, unseen: float
+) -> None:
+    expression, valid = torch.zeros(120, performance.expression.shape[1]), torch.ones(120, dtype=torch.bool)
+    expression[:, BLINK], valid[61] = seen, False
+    expression[61, BLINK] = unseen
+    fit = performance.frames([0] * 120).replace(
+        expression=expression, valid=valid, fps=60.0, frame_ids=torch.arange(120)
+    )
+    lids = resample_fit(fit, 30.0).expression[:, BLINK]
+    assert torch.allclose(lids, torch.full_like(lids, seen), atol=1e-6)
+
+
 def test_cameras_turn_and_fly_between_frames(performance: SMPLXFit) -> None:
     fit = performance.frames(slice(0, 2))
     w2c = fit.camera.world_to_camera.clone()

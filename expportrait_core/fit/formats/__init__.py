@@ -110,6 +110,8 @@ def load_fit_and_format(path: str | Path, options: Options = Options()) -> tuple
 
 
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
+    if path.name in ("", ".."):  # names say what a folder holds, and "." has none
+        path = path.resolve()
     with sentences(path.name or str(path)) as reading:
         require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():

@@ -69,6 +69,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
     if rows == 0:
         raise Refusal(f"{name} has no frames, only its header. Record again.")
     seen = _seen(source, columns, rows)
+    _require_whole_rows(source, seen)
 
     def values(key: str) -> np.ndarray:
         if key not in columns:
@@ -85,6 +86,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         units = {_other_side(unit): value for unit, value in units.items()}
         head[:, [0, 2]] *= -1
         eyes = {"left": eyes["right"] * [-1, 1], "right": eyes["left"] * [-1, 1]}
+    degrees = _in_degrees(head, *eyes.values())  # one app writes all of them alike
     fps, frame_ids = timing(source.content[columns["timecode"]] if "timecode" in columns else [""] * rows, name)
 
     # ARKit's axes are the body's: x to its left, y up, z out of the face (Apple, ARFaceAnchor). What Live Link Face
@@ -94,12 +96,12 @@ def read(source: Source, options: Options) -> SMPLXFit:
     # experimentation/livelink.udp): eyes that rest on the phone turn against the head. By the named units eyeLook…
     # they do so in both with these signs of yaw and pitch alone, and with this roll in the first, where the head rolls.
     # MeFaMo (38787a5), which drives MetaHumans by the app's protocol, writes the same three signs.
-    turned = from_euler("YXZ", _radians(head, f"{name}: HeadYaw, HeadPitch and HeadRoll") * [1, -1, 1])
+    turned = from_euler("YXZ", _radians(head, degrees, f"{name}: HeadYaw, HeadPitch and HeadRoll") * [1, -1, 1])
     jaw = np.stack([JAW_OPEN * units["jawOpen"], JAW_SIDE * (units["jawLeft"] - units["jawRight"]), 0 * seen], 1)
     full_pose = poses(
         rows, neck=NECK_SHARE * turned, head=(1 - NECK_SHARE) * turned, jaw=jaw,
-        left_eye=_gaze(_radians(eyes["left"], f"{name}: LeftEyeYaw and LeftEyePitch"), units, "Left"),
-        right_eye=_gaze(_radians(eyes["right"], f"{name}: RightEyeYaw and RightEyePitch"), units, "Right"),
+        left_eye=_gaze(_radians(eyes["left"], degrees, f"{name}: LeftEyeYaw and LeftEyePitch"), units, "Left"),
+        right_eye=_gaze(_radians(eyes["right"], degrees, f"{name}: RightEyeYaw and RightEyePitch"), units, "Right"),
     )  # fmt: skip
     names, eye_height = _default_head()
     expression = np.zeros((rows, len(names)))
@@ -173,6 +175,18 @@ def _seen(source: Source, columns: dict[str, str], rows: int) -> np.ndarray:
     return seen
 
 
+def _require_whole_rows(source: Source, seen: np.ndarray) -> None:
+    """Refuse rows with a face that lack a cell: which one cannot be known, and all behind it would be another's."""
+    last = next(key for key in reversed(source.keys) if key)
+    ends = np.array([cell != "" for cell in source.content[last]])
+    wrong = seen & ~ends
+    if wrong.any() and ends.any():
+        raise Refusal(
+            f"{source.path.name}, row {int(wrong.argmax()) + 2} ends before the last column, '{last}'. Export it "
+            f"again, or correct the row."
+        )
+
+
 def _numbers(cells: list[str], seen: np.ndarray, what: str) -> np.ndarray:
     """[F] numbers; frames without a face repeat the last one with."""
     numbers = np.zeros(len(cells))
@@ -201,8 +215,13 @@ def _require_range(values: np.ndarray, what: str) -> None:
         )
 
 
-def _radians(angles: np.ndarray, what: str) -> np.ndarray:
-    """Radians; apps that write degrees are told by values that no head reaches in radians."""
+def _in_degrees(*angles: np.ndarray) -> bool:
+    """Apps that write degrees are told by values that no head or eye that is seen reaches in radians. Whoever turned
+    less than two degrees all the time is taken for one who turned far."""
+    return max(np.abs(values).max(initial=0) for values in angles) > np.pi / 2
+
+
+def _radians(angles: np.ndarray, in_degrees: bool, what: str) -> np.ndarray:
     wrong = (np.abs(angles) > FARTHEST).any(axis=1)
     if wrong.any():
         row = int(wrong.argmax())
@@ -210,7 +229,7 @@ def _radians(angles: np.ndarray, what: str) -> np.ndarray:
             f"{what}, row {row + 2} are {', '.join(f'{angle:g}' for angle in angles[row])}, expected radians, or "
             f"degrees of at most {FARTHEST:g}. Export it again, or correct the row."
         )
-    return np.deg2rad(angles) if np.abs(angles).max(initial=0) > np.pi else angles
+    return np.deg2rad(angles) if in_degrees else angles
 
 
 def _gaze(angles: np.ndarray, units: dict[str, np.ndarray], side: str) -> np.ndarray:

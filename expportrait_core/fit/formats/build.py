@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,8 @@ from . import cameras
 from .values import MAX_SIDE
 
 log = logging.getLogger(__name__)
+
+LONGEST_FOCAL = 1e7  # pixels: a camera that sees a face from a mile away. Our choice
 
 PARTS = {  # joints of a body that trackers write together
     "global_orient": slice(0, 1), "body_pose": slice(1, 22), "neck": slice(NECK, NECK + 1),
@@ -43,8 +44,10 @@ class Options:
     focal: float | None = None  # pixels, where the file does not say it, or instead of what it says
 
     def __post_init__(self) -> None:
-        if self.focal is not None and not 0 < self.focal < math.inf:
-            raise ValueError(f"`focal` is {self.focal:g}, expected a focal length above 0 in pixels.")
+        if self.focal is not None and not 0 < self.focal <= LONGEST_FOCAL:
+            raise ValueError(
+                f"`focal` is {self.focal:g}, expected a focal length above 0 in pixels, at most {LONGEST_FOCAL:,.0f}."
+            )
         if self.camera is not None and self.focal is not None:
             raise ValueError("A whole camera is given, and `focal` beside it, which would change it. Give one of them.")
         if self.image_size is not None:

@@ -107,7 +107,19 @@ def read_csv(path: Path) -> dict[str, list[str]]:
     if not rows:
         raise Refusal(f"{path.name} is empty. Copy it again from its source.")
     header = [name.strip() for name in rows[0]]
+    _require_cells(rows, path.name)
     return {name: [row[i].strip() if i < len(row) else "" for row in rows[1:]] for i, name in enumerate(header)}
+
+
+def _require_cells(rows: list[list[str]], name: str) -> None:
+    """Refuse rows whose cells would be taken for those beside them. Rows that end early say that nothing was seen."""
+    columns = len(rows[0])
+    for number, row in enumerate(rows[1:], 2):
+        if any(cell.strip() for cell in row[columns:]):
+            raise Refusal(
+                f"{name}, row {number} has {len(row)} cells, and the header names {columns}. Export it again, or "
+                f"correct the row."
+            )
 
 
 def header_of(path: Path) -> tuple[str, ...]:

@@ -97,6 +97,30 @@ def test_head_and_gaze(tmp_path: Path, coarse_head: HeadModel) -> None:
     assert torch.allclose(other.poses[3, LEFT_EYE], fit.poses[3, LEFT_EYE])
 
 
+@pytest.mark.parametrize("rows", [
+    [{"HeadYaw": 3.0}, {"HeadYaw": -3.0}],  # all small: in radians it would be half a turn
+    [{"HeadYaw": 20.0, "LeftEyeYaw": 2.8, "RightEyeYaw": 3.5}, {"LeftEyeYaw": 0.5}],
+    [{"LeftEyePitch": 5.0, "RightEyePitch": 0.5, "HeadRoll": 1.0}],
+])  # fmt: skip
+def test_degrees_are_degrees_in_all_columns(tmp_path: Path, rows: list[dict[str, float]]) -> None:
+    other = [{name: np.deg2rad(value) for name, value in row.items()} for row in rows]
+    degrees, radians = load_fit(write(tmp_path / "a.csv", rows)), load_fit(write(tmp_path / "b.csv", other))
+    assert torch.allclose(degrees.poses, radians.poses, atol=1e-5) and degrees.poses.abs().max() < 0.4
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda row: row[:20] + row[21:], r"a\.csv, row 4 ends before the last column, 'RightEyeRoll'"),
+    (lambda row: [*row[:20], "0.5", *row[20:]], r"a\.csv, row 4 has 64 cells, and the header names 63"),
+])  # fmt: skip
+def test_rows_whose_cells_are_shifted_are_refused(tmp_path: Path, change, words: str) -> None:
+    path = write(tmp_path / "a.csv", [{"EyeBlinkLeft": 0.7}] * 5)
+    lines = path.read_text().splitlines()
+    lines[3] = ",".join(change(lines[3].split(",")))
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=words):
+        load_fit(path)
+
+
 def test_mirror_swaps_the_sides(tmp_path: Path, coarse_head: HeadModel) -> None:
     path = write(tmp_path / "a.csv", [{"EyeBlinkLeft": 0.7, "JawLeft": 0.5, "HeadYaw": 0.2, "HeadPitch": 0.1}])
     plain, mirrored = load_fit(path), load_fit(path, mirror=True)

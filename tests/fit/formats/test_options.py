@@ -142,6 +142,7 @@ def test_own_fits_are_not_mirrored_in_silence(tmp_path: Path) -> None:
     [
         ({"focal": 0.0}, "`focal` is 0, expected a focal length above 0"),
         ({"focal": float("nan")}, "`focal` is nan"),
+        ({"focal": 1e38}, r"`focal` is 1e\+38, expected .* at most 10,000,000"),
         ({"image_size": (0, 5)}, r"`image_size` is \(0, 5\), expected height and width"),
         ({"image_size": (5,)}, r"`image_size` is \(5,\)"),
         ({"focal": 5.0, "camera": Camera(torch.eye(3)[None], torch.eye(4)[None], (4, 4))}, "A whole camera is given"),

@@ -64,6 +64,16 @@ def test_beat2_takes_the_users_camera(tmp_path: Path) -> None:
         load_fit(tmp_path / "clip.npz", camera=camera.repeat(3))
 
 
+def test_the_folder_that_one_stands_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_smplerx(tmp_path / "take")
+    named = load_fit(tmp_path / "take" / "smplx", image_size=(720, 1280))
+    monkeypatch.chdir(tmp_path / "take" / "smplx")
+    assert torch.equal(load_fit(".", image_size=(720, 1280)).poses, named.poses)
+    (tmp_path / "take" / "smplx" / "more").mkdir()
+    monkeypatch.chdir("more")
+    assert torch.equal(load_fit("..", image_size=(720, 1280)).poses, named.poses)
+
+
 def test_smplerx(tmp_path: Path) -> None:
     values = write_smplerx(tmp_path)[0]
     for given in (tmp_path, tmp_path / "smplx"):
