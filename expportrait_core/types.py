@@ -68,6 +68,8 @@ class Camera(Portable):
 
     def resized(self, height: int, width: int) -> Camera:
         """The same view in a picture of another size."""
+        if (height, width) == tuple(self.image_size):
+            return self
         scale = torch.tensor([width / self.image_size[1], height / self.image_size[0], 1.0], dtype=torch.float64)
         return self.replace(intrinsics=self.intrinsics * scale.to(self.intrinsics)[:, None], image_size=(height, width))
 
@@ -106,10 +108,12 @@ def _require_pinholes(intrinsics: Tensor, world_to_camera: Tensor) -> None:
     is not in metres."""
     rotation = world_to_camera[:, :3, :3]
     square = (rotation[:, :, None] * rotation[:, None]).sum(-1)  # not a product of matrices, see `project`
+    # not `linalg.det`, whose threads go on waiting at full speed for milliseconds, on the cores that then draw
+    mirrored = (torch.linalg.cross(rotation[:, 0], rotation[:, 1]) * rotation[:, 2]).sum(-1) < 0
     last = intrinsics[:, 2] - intrinsics.new_tensor([0, 0, 1])
     wrong = torch.stack([
         (intrinsics[:, [0, 1], [0, 1]] <= 0).any(1), (last.abs() > ALMOST).any(1),
-        ((square - torch.eye(3).to(square)).abs() > ALMOST).flatten(1).any(1) | (torch.linalg.det(rotation) < 0),
+        ((square - torch.eye(3).to(square)).abs() > ALMOST).flatten(1).any(1) | mirrored,
         ((world_to_camera[:, 3] - world_to_camera.new_tensor([0, 0, 0, 1])).abs() > ALMOST).any(1),
     ])  # fmt: skip
     if not wrong.any():

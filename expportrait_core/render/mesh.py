@@ -84,6 +84,7 @@ class _DrawMaps(torch.autograd.Function):
         if not drawable:  # corners that no triangle uses may be anything, and have drawn nothing
             refuse_undrawable(samples.project(vertices), faces)
         ctx.mark_non_differentiable(maps.mask, maps.ids)
+        ctx.set_materialize_grads(False)  # zeros for these two, as large as the maps, would be made for nothing
         ctx.save_for_backward(vertices, projections, turns, *maps)
         ctx.mesh = faces, topology.fans  # no gradient, and perhaps made in ComfyUI's inference mode
         return maps[:4]
@@ -93,6 +94,10 @@ class _DrawMaps(torch.autograd.Function):
     def backward(ctx, normals_gradient: Tensor, depth_gradient: Tensor, *_):
         vertices, projections, turns, *maps = ctx.saved_tensors
         of_camera = any(ctx.needs_input_grad[1:3])
+        if normals_gradient is None:
+            normals_gradient = torch.zeros_like(maps[0])
+        if depth_gradient is None:
+            depth_gradient = torch.zeros_like(maps[1])
         gradients = draw_maps_numba_backward(
             vertices, projections, turns, *ctx.mesh, DrawnMaps(*maps), normals_gradient, depth_gradient, of_camera
         )

@@ -76,7 +76,8 @@ def draw_maps_numba_backward(
     frames, count = vertices.shape[:2]
     result = torch.empty_like(vertices, memory_format=torch.contiguous_format)
     matrices = [torch.zeros(frames, 3, columns, dtype=torch.float64) for columns in (4, 3)]
-    v, p, r, back, *mesh = _arrays(vertices, projections, turns, torch.linalg.inv(turns.detach()), faces, *fans)
+    v, p, r, *mesh = _arrays(vertices, projections, turns, faces, *fans)
+    back = np.linalg.inv(r)  # torch's would start threads, which go on waiting on the cores that draw
     drawn = _arrays(maps.ids, maps.normals, maps.mask, maps.scales, normals_gradient, depth_gradient)
     points, out, for_p, for_r = _arrays(maps.points, result, *matrices)
 

@@ -1,5 +1,9 @@
 """Work spread over threads: calls of compiled kernels, and frames that are drawn at once. As many threads as torch
-uses, so that one setting governs both."""
+uses, so that one setting governs both.
+
+Torch's own threads go on waiting at full speed for some milliseconds after each operation that it spreads over them.
+What is done shortly before drawing, small as it is, is therefore done without such operations: `linalg.det` is one.
+"""
 
 from __future__ import annotations
 
