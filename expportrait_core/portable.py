@@ -64,7 +64,8 @@ def require_writable(path: str | Path, folder: bool = False) -> None:
 def open_npz(path: str | Path) -> np.lib.npyio.NpzFile:
     """An archive of plain arrays. What is none numpy would take for a pickle, and advise to load it unsafely.
 
-    Errors: ValueError, OSError or BadZipFile, also when an array is read that holds Python objects.
+    Raises:
+        ValueError, OSError or BadZipFile: also when an array is read that holds Python objects.
     """
     if not zipfile.is_zipfile(path):
         raise ValueError("it is not an archive of arrays")

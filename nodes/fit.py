@@ -14,7 +14,7 @@ DEMO_PERFORMANCE = "demo performance (built-in)"
 
 
 class LoadHeadModel(io.ComfyNode):
-    """The built-in head, or a SMPL-X file."""
+    """The built-in head, or a SMPL-X or FLAME file."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

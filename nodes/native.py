@@ -200,7 +200,7 @@ def apply_adapter(
     if not isinstance(adapter, ExpPortraitAdapter):
         raise ValueError(
             f"This model patch is a {type(adapter).__name__}, not an ExpPortrait adapter. Use the one of Load Demo "
-            f"Generator, or an adapter file of this project."
+            f"Generator."
         )
     embedding = getattr(model.model.diffusion_model, "patch_embedding", None)
     if embedding is None or embedding.weight.ndim != 5:

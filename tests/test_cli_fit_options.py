@@ -157,7 +157,7 @@ def driven(monkeypatch: pytest.MonkeyPatch) -> list[SMPLXFit]:
         found.append(driver)
         raise Reached("reached")
 
-    monkeypatch.setattr("expportrait_core.walk.animate", stop)
+    monkeypatch.setattr("expportrait_core.walk.set_in_motion", stop)
     monkeypatch.setattr("expportrait_core.walk.drive", stop)
     for check in ("fit.require_framing", "generator.require_pictures"):  # the head is not that of the picture
         monkeypatch.setattr(f"expportrait_core.{check}", lambda *_: None)

@@ -31,7 +31,8 @@ CONVENTION = NORMALS_CONVENTION  # of the pictures; the encoders take 2·picture
 class AdapterConfig:
     """What an adapter file is made for. Written into the file's header.
 
-    Errors: ValueError when the numbers contradict each other.
+    Raises:
+        ValueError: the numbers contradict each other.
     """
 
     base: str  # name of the transformer it was trained on, for people
@@ -80,7 +81,8 @@ class AdapterConfig:
     def latent_frames(self, frames: int) -> int:
         """Latent frames of a clip: the first frame stands alone, then one per group of `frame_compression`.
 
-        Errors: ValueError when the clip does not divide that way.
+        Raises:
+            ValueError: the clip does not divide that way.
         """
         step = self.frame_compression
         if frames < 1 or (frames - 1) % step:
@@ -124,7 +126,8 @@ class AdapterFeatures:
 class ExpPortraitAdapter(nn.Module):
     """Pose encoder, reference encoder and, where the file has one, a LoRA for the transformer.
 
-    `lora` holds the LoRA's tensors under native names with the prefix `diffusion_model.`; the host applies them.
+    `lora` holds the LoRA's tensors under native names with the prefix `diffusion_model.`. They are read and kept; no host
+    applies them yet.
     """
 
     def __init__(self, config: AdapterConfig):
@@ -156,7 +159,8 @@ class ExpPortraitAdapter(nn.Module):
     ) -> AdapterFeatures:
         """Features of a clip. `chunk` > 0 encodes that many latent frames at a time, with the same result.
 
-        Errors: ValueError when the frames are not k·compression+1, or the sides do not divide into tokens.
+        Raises:
+            ValueError: the frames are not k·compression+1, or the sides do not divide into tokens.
         """
         pose = self.pose_tokens(self.pose_stem(normals, chunk))
         reference = self.randomref_embedding_pose(reference_normals.contiguous()).unsqueeze(2)
@@ -205,7 +209,8 @@ class ExpPortraitAdapter(nn.Module):
 def load_adapter(path: str | Path) -> ExpPortraitAdapter:
     """Read an adapter file; one without our header but with UniAnimate-DiT's keys is read by its shapes.
 
-    Errors: ValueError when the file is of another kind or lacks tensors.
+    Raises:
+        ValueError: the file is of another kind or lacks tensors.
     """
     if _has_our_header(Path(path)):
         tensors, values = read_safetensors(path, FORMAT)

@@ -49,7 +49,8 @@ def render_pool(
 ) -> None:
     """Fill `folder` with training clips; shards that are there already are kept.
 
-    Errors: ValueError when `clips` would reach into the evaluation seeds, or nothing can be written to `folder`.
+    Raises:
+        ValueError: `clips` would reach into the evaluation seeds, or nothing can be written to `folder`.
     """
     if not 0 < clips <= EVALUATION_SEED:
         raise ValueError(f"{clips} clips were asked for, expected 1 to {EVALUATION_SEED}.")
@@ -82,7 +83,8 @@ def _render_shard(folder: Path, start: int, size: int) -> None:
 def load_pool(folder: str | Path, size: int) -> ClipPool:
     """All shards of a folder.
 
-    Errors: ValueError when there are none, or they are of another picture size.
+    Raises:
+        ValueError: there are none, or they are of another picture size.
     """
     paths = sorted(Path(folder).glob("clips-*.safetensors"))
     if not paths:

@@ -154,7 +154,8 @@ class DemoGenerator(nn.Module):
 def load_demo(path: str | Path | None = None) -> DemoGenerator:
     """The shipped demo generator, or another file of its kind, in float32.
 
-    Errors: ValueError when the file is missing, of another kind, or incomplete.
+    Raises:
+        ValueError: the file is missing, of another kind, or incomplete.
     """
     path = Path(path or WEIGHTS)
     tensors, values = read_safetensors(path, FORMAT)

@@ -27,7 +27,8 @@ def attach(
 ) -> Iterator[AdapterFeatures]:
     """Encode the normals and let every call of `transformer` inside the block see them.
 
-    Errors: ValueError when adapter and transformer do not fit, or a call has another grid than the normals.
+    Raises:
+        ValueError: adapter and transformer do not fit, or a call has another grid than the normals.
     """
     adapter.config.require_base(transformer.patch_embedding.out_channels, transformer.patch_embedding.in_channels)
     features = adapter.encode(normals, reference_normals, chunk)

@@ -31,7 +31,8 @@ def generate(
 
     Long clips pass through the transformer in overlapping windows that share one noise and are blended at every step.
 
-    Errors: ValueError when the picture's frames are neither 1 nor F, or the normals are in another convention.
+    Raises:
+        ValueError: the picture's frames are neither 1 nor F, or the normals are in another convention.
     """
     frames = len(maps.normals)
     pictures, mode = _pictures_and_mode(picture, frames)
@@ -89,7 +90,8 @@ def demo_size(height: int, width: int, config: DemoConfig) -> tuple[int, int]:
 def require_demo_size(height: int, width: int, config: DemoConfig) -> None:
     """Refuse pictures that the demo would take minutes for and make nothing of.
 
-    Errors: ValueError unless the pictures have at most FAR_OFF times the side that it was trained at, or as little.
+    Raises:
+        ValueError: the pictures have not at most FAR_OFF times the side that it was trained at, or as little.
     """
     good = demo_size(height, width, config)
     if not 1 / FAR_OFF <= (height * width / (good[0] * good[1])) ** 0.5 <= FAR_OFF:
@@ -110,7 +112,7 @@ def _pictures_and_mode(picture: Tensor, frames: int) -> tuple[Tensor, float]:
 
 
 def require_pictures(pictures: int, frames: int) -> None:
-    """Errors: ValueError unless there is one picture, or one for each of the normal maps."""
+    """Raise a sentence unless there is one picture, or one for each of the normal maps."""
     if pictures not in (1, frames):
         raise ValueError(
             f"There are {pictures} pictures and {frames} normal maps. Give one photo, or one preview frame for "

@@ -31,7 +31,8 @@ def euler(
 ) -> Tensor:
     """Deterministic Euler steps. The last step, to 0, returns the prediction itself.
 
-    Errors: ValueError when the sigmas do not decrease from at most 1 to 0.
+    Raises:
+        ValueError: the sigmas do not decrease from at most 1 to 0.
     """
     values = [float(s) for s in sigmas]
     if len(values) < 2 or values[0] > 1 or values[-1] != 0 or any(a <= b for a, b in zip(values, values[1:])):

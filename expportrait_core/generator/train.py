@@ -210,7 +210,8 @@ class Training:
     def load(self, path: str | Path) -> None:
         """Go on from a checkpoint.
 
-        Errors: ValueError when it is of another transformer.
+        Raises:
+            ValueError: it is of another transformer.
         """
         tensors, values = read_safetensors(path, FORMAT)
         if DemoConfig(**values["demo"]) != self.model.config:
@@ -248,7 +249,8 @@ def train_demo(
 ) -> Training:
     """Train for some minutes, or to the last step; go on where the last piece stopped. Writes `output` each time.
 
-    Errors: ValueError when the clips have another size than the model, or the checkpoint or `start` is of another one.
+    Raises:
+        ValueError: the clips have another size than the model, or the checkpoint or `start` is of another one.
     """
     config, demo, output = config or TrainConfig(), demo or DemoConfig(), Path(output)
     if pool.pictures.shape[2] != demo.size:

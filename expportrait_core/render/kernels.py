@@ -377,7 +377,7 @@ def add_samples(
     size: int,  # s
     line: np.ndarray,  # [5, W] sums of normal, depth and number of samples, added to
 ) -> None:
-    """`interpolate` in float32; apart from `encode_line`, because a loop with both in it takes twice as long."""
+    """`interpolate` in float32; apart from `finish_line`, because a loop with both in it takes twice as long."""
     for column in range(len(ids)):
         triangle = ids[column]
         if triangle < 0:

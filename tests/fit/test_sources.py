@@ -49,7 +49,7 @@ def test_pieces_threads_and_bytes_give_what_the_whole_gives(single_face: tuple[T
 
 
 def test_a_long_clip_is_never_in_memory_as_a_whole(single_face: tuple[Tensor, float]) -> None:
-    """Pieces are asked for as they are looked at, one more than there are threads at most."""
+    """Pieces are asked for as they are looked at, and let go of when they have been."""
     images, alive, most = single_face[0][:2], 0, 0
 
     class Piece(torch.Tensor):

@@ -1,4 +1,4 @@
-"""Personalising the built-in photo: the walk as the command line takes it."""
+"""Personalising the built-in photo: from the tracked face to the head."""
 
 from __future__ import annotations
 

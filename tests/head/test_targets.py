@@ -7,7 +7,7 @@ from torch import Tensor
 
 from expportrait_core.head.targets import dense_targets, eroded
 from expportrait_core.render import encode_normals, render_mesh
-from expportrait_core.types import Camera, HeadModel
+from expportrait_core.types import HeadModel
 
 from .people import make_camera, make_person
 
@@ -98,4 +98,3 @@ def test_the_same_world_point_is_the_same_sample() -> None:
     x, y = (pixel[:2] - 0.5).round().long().tolist()
     torch.testing.assert_close(pixel[:2], torch.tensor([x + 0.5, y + 0.5]), atol=1e-3, rtol=0)
     assert view.depth[0, row, column] == pixel_numbers(1, 60)[0, y, x]
-    assert isinstance(view.camera, Camera)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from expportrait_core.body import load_head_model, upsample
-from expportrait_core.render import backend, choose_backend, compiled, visibility_nvdiffrast, visible_triangles
+from expportrait_core.render import backend, choose_backend, visibility_nvdiffrast, visible_triangles
 
 from .meshes import blob, look, rotation
 
@@ -172,10 +172,6 @@ def test_folders_that_cannot_be_written_do_not_matter() -> None:
     nowhere = "from numba.core.caching import CacheImpl\nCacheImpl._locator_classes = []\n"
     out = python(nowhere + DRAW)
     assert "numba 28" in out and "Error" not in out
-
-
-def test_kernels_compile_without_parallel_threads() -> None:
-    assert "parallel" not in compiled.OPTIONS and compiled.OPTIONS["nogil"]
 
 
 KERNEL = """

@@ -12,7 +12,7 @@ from expportrait_core.body import load_head_model
 from expportrait_core.fit import load_fit
 from expportrait_core.types import JAW, LEFT_EYE, NECK, RIGHT_EYE
 
-from .test_smplx_trackers import pixels, same
+from .test_smplx_trackers import pixels, read_alike, same
 from .tracker_files import FRAMES, POINTS, write_emica, write_frames, write_vhap, write_vhap_export
 
 
@@ -31,8 +31,7 @@ def test_vhap(tmp_path: Path) -> None:
     write_vhap(tmp_path / "tracked_flame_params_1.npz")
     (tmp_path / "tracked_flame_params_1.npz").write_bytes(b"an earlier epoch, which is not read")
     values = write_vhap(path)
-    for given in (path, tmp_path):
-        fit = load_fit(given)
+    fit = read_alike(path, tmp_path)
     same(fit.poses[:, 0], values["rotation"])
     same(fit.poses[:, NECK], values["neck_pose"])
     same(fit.poses[:, JAW], values["jaw_pose"])
@@ -49,8 +48,7 @@ def test_vhap(tmp_path: Path) -> None:
 
 def test_vhap_export(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     values, poses = write_vhap_export(tmp_path, (2, 3, 7))
-    for given in (tmp_path, tmp_path / "flame_param"):
-        fit = load_fit(given)
+    fit = read_alike(tmp_path, tmp_path / "flame_param")
     same(fit.poses[:, JAW], values["jaw_pose"])
     same(fit.expression, values["expr"])
     same(fit.betas, values["shape"])
@@ -67,8 +65,7 @@ def test_vhap_export(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_pixel3dmm(tmp_path: Path) -> None:
     contents, truths = write_frames(tmp_path, "pixel3dmm")
-    for given in (tmp_path, tmp_path / "checkpoint"):
-        fit = load_fit(given)
+    fit = read_alike(tmp_path, tmp_path / "checkpoint")
     same(fit.poses[:, JAW], np.stack([t["jaw"] for t in truths]))
     same(fit.poses[:, NECK], np.stack([t["neck"] for t in truths]))
     same(fit.poses[:, [LEFT_EYE, RIGHT_EYE]], np.stack([t["eyes"] for t in truths]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,22 @@ from .tracker_files import (
 def same(found: torch.Tensor, expected: np.ndarray, tolerance: float = 1e-5) -> None:
     assert found.shape == expected.shape
     assert np.allclose(found.numpy(), expected, atol=tolerance), np.abs(found.numpy() - expected).max()
+
+
+def read_alike(*paths: Path, **options: object) -> SMPLXFit:
+    """What all of these paths give: they are of the same recording."""
+    first, *others = (load_fit(path, **options) for path in paths)
+    for other in others:
+        assert equal(first, other)
+    return first
+
+
+def equal(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if is_dataclass(one):
+        return all(equal(value, getattr(other, name)) for name, value in vars(one).items())
+    return one == other
 
 
 def pixels(fit: SMPLXFit, points: np.ndarray) -> np.ndarray:
@@ -76,8 +93,7 @@ def test_the_folder_that_one_stands_in_has_its_name(tmp_path: Path, monkeypatch:
 
 def test_smplerx(tmp_path: Path) -> None:
     values = write_smplerx(tmp_path)[0]
-    for given in (tmp_path, tmp_path / "smplx"):
-        fit = load_fit(given, image_size=(720, 1280))
+    fit = read_alike(tmp_path, tmp_path / "smplx", image_size=(720, 1280))
     expected = values["poses"].copy()
     expected[:, [LEFT_EYE, RIGHT_EYE]] = 0
     same(fit.poses, expected)
@@ -113,8 +129,7 @@ def test_smplerx_without_its_cameras(tmp_path: Path) -> None:
 
 def test_exavatar(tmp_path: Path) -> None:
     values = write_exavatar(tmp_path)
-    for given in (tmp_path / "smplx_optimized" / "smplx_params", tmp_path / "smplx_optimized", tmp_path):
-        fit = load_fit(given)
+    fit = read_alike(tmp_path / "smplx_optimized" / "smplx_params", tmp_path / "smplx_optimized", tmp_path)
     same(fit.poses, values["poses"])
     same(fit.betas, values["betas"])
     same(fit.expression, values["expr"])
@@ -205,8 +220,7 @@ def test_lhm(tmp_path: Path, head_model: HeadModel) -> None:
 def test_gvhmr(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = write_gvhmr(tmp_path / "hmr4d_results.pt")
     body = content["smpl_params_incam"]
-    for given in (tmp_path / "hmr4d_results.pt", tmp_path):
-        fit = load_fit(given)
+    fit = read_alike(tmp_path / "hmr4d_results.pt", tmp_path)
     same(fit.poses[:, 0], body["global_orient"].numpy())
     same(fit.poses[:, 1:22].flatten(1), body["body_pose"].numpy())
     same(fit.translation, body["transl"].numpy())
