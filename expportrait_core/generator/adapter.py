@@ -126,8 +126,8 @@ class AdapterFeatures:
 class ExpPortraitAdapter(nn.Module):
     """Pose encoder, reference encoder and, where the file has one, a LoRA for the transformer.
 
-    `lora` holds the LoRA's tensors under native names with the prefix `diffusion_model.`. They are read and kept; no host
-    applies them yet.
+    `lora` holds the LoRA's tensors under native names with the prefix `diffusion_model.`. They are read and kept; no
+    host applies them yet.
     """
 
     def __init__(self, config: AdapterConfig):

@@ -91,7 +91,7 @@ def require_demo_size(height: int, width: int, config: DemoConfig) -> None:
     """Refuse pictures that the demo would take minutes for and make nothing of.
 
     Raises:
-        ValueError: the pictures have not at most FAR_OFF times the side that it was trained at, or as little.
+        ValueError: their sides are more than FAR_OFF times that of its training, or less than that share of it.
     """
     good = demo_size(height, width, config)
     if not 1 / FAR_OFF <= (height * width / (good[0] * good[1])) ** 0.5 <= FAR_OFF:
