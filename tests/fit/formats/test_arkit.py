@@ -248,3 +248,80 @@ def test_damaged_recordings(tmp_path: Path, change, sentence: str) -> None:
     path.write_text("\n".join(change(path.read_text().splitlines())))
     with pytest.raises(ValueError, match=sentence):
         load_fit(path)
+
+
+def frames_at(path: Path, times: list[str], caplog: pytest.LogCaptureFixture) -> tuple[float, list[int], str]:
+    """Rate, frame numbers and warnings of a recording with these times."""
+    caplog.clear()
+    fit = load_fit(table(path, times))
+    return fit.fps, fit.frame_ids.tolist(), caplog.text
+
+
+@pytest.mark.parametrize("blank", [0, 40, 41, 89])
+@pytest.mark.parametrize("cell", ["", "n/a"])
+def test_a_time_that_cannot_be_read_lies_between_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, blank: int, cell: str
+) -> None:
+    path, times = tmp_path / "a.csv", [f"10:00:{i // 30:02d}:{i % 30:02d}.500" for i in range(90)]
+    times[blank] = cell
+    rate, numbers, warnings = frames_at(path, times, caplog)
+    assert rate == 30 and numbers == list(range(90))
+    assert f"the times of 1 rows cannot be read, the first is row {blank + 2} ('{cell}')" in warnings
+    rate, numbers, warnings = frames_at(path, times[:60] + times[63:], caplog)
+    assert rate == 30 and numbers == [*range(60), *range(63, 90)] and "lacks 3 of its frames" in warnings
+    times[20], times[21] = times[21], times[20]
+    with pytest.raises(ValueError, match="goes back in time: row 23"):
+        load_fit(table(path, times))
+
+
+@pytest.mark.parametrize("blank", [0, 1, 50, 51, 119])
+def test_a_time_that_cannot_be_read_where_rows_share_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, blank: int
+) -> None:
+    times = [f"18:05:{12 + i // 60:02d}:{i // 2 % 30:02d}" for i in range(120)]
+    times[blank] = ""
+    rate, numbers, warnings = frames_at(tmp_path / "a.csv", times, caplog)
+    assert rate == 60 and numbers == list(range(120)) and "lacks" not in warnings and "cannot be read" in warnings
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+@pytest.mark.parametrize("rate", [24, 30, 29.97, 60])
+def test_seconds_and_milliseconds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, unit: float, rate: float
+) -> None:
+    trembling = np.random.default_rng(0).uniform(-0.2, 0.2, 3000)
+    times = [f"{unit * (1.7e9 + (i + shift) / rate):.7f}" for i, shift in enumerate(trembling)]
+    fps, numbers, warnings = frames_at(tmp_path / "a.csv", times, caplog)
+    assert fps == pytest.approx(rate, rel=2e-3) and numbers == list(range(3000)) and not warnings
+    fps, numbers, warnings = frames_at(tmp_path / "a.csv", times[:100] + times[110:], caplog)
+    assert numbers == [*range(100), *range(110, 3000)] and "lacks 10 of its frames, the first is 100" in warnings
+    (tmp_path / "a.csv").write_text((tmp_path / "a.csv").read_text().replace("Timecode", "timeStamp"))
+    assert load_fit(tmp_path / "a.csv").frame_ids.tolist() == numbers
+
+
+def test_a_row_that_was_written_twice_hides_no_gap(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    times = [f"10:00:{i // 30:02d}:{i % 30:02d}" for i in range(90)]
+    rate, numbers, warnings = frames_at(tmp_path / "a.csv", [*times[:11], times[10], *times[12:]], caplog)
+    assert rate == 30 and numbers == [*range(11), *range(12, 90)]
+    assert "holds 1 rows twice, the first is row 13" in warnings
+    assert "lacks 1 of its frames, the first is 11" in warnings
+
+
+def test_trembling_times_lose_no_frames(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A face tracked at the rate of the timecode, sometimes before and sometimes after it goes on."""
+    times = [f"10:00:{i // 30:02d}:{i % 30:02d}" for i in range(90)]
+    times[40] = times[39]
+    rows = [f"{time},61,{i / 100}" + ",0" * (len(HEADER) - 1) for i, time in enumerate(times)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([",".join(("Timecode", "BlendShapeCount", *HEADER)), *rows]))
+    fit = load_fit(path)
+    assert fit.frame_ids.tolist() == list(range(90)) and not caplog.text
+
+
+@pytest.mark.parametrize("times", [[""] * 70, [str(i) for i in range(70)], [f"take {i}" for i in range(70)]])
+def test_without_times_that_can_be_read_the_rows_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, times: list[str]
+) -> None:
+    rate, numbers, warnings = frames_at(tmp_path / "a.csv", times, caplog)
+    assert rate == 60 and numbers == list(range(70))
+    assert "60 frames a second are taken" in warnings and "give `fps`" in warnings
