@@ -112,13 +112,14 @@ def confirmed(
     picture: Tensor,  # [1, 3, H, W]
     faces: list[FaceBox],
     trusted: float,  # a face of this score is taken as it is
+    turns: tuple[float, ...] = (UPRIGHT, UPSIDE_DOWN),  # in which the others are looked at
 ) -> list[FaceBox]:
     """The faces, best first, after a closer look at the doubtful ones: found again, and a face to both networks."""
     doubtful = [face for face in faces if face.score < trusted]
     if not doubtful:
         return faces
     sure = [face for face in faces if face.score >= trusted]
-    closer = [face for turn in (UPRIGHT, UPSIDE_DOWN) for face in look_closer(picture, doubtful, turn)]
+    closer = [face for turn in turns for face in look_closer(picture, doubtful, turn)]
     return sorted(sure + convincing(picture, closer, CONVINCED), key=lambda face: -face.score)
 
 
@@ -188,7 +189,9 @@ def search_beside(
         if share * _longest_side(found) >= seen_from:  # what is smaller would not count
             break
         for turn in turns_of(found) if scale < 1 else (UPSIDE_DOWN,):
-            found += search_tiled(picture, min_score, scale, turn, found)
+            # a closer look may make a face somewhat larger
+            least = 0.75 * share * _longest_side(found)
+            found += search_tiled(picture, min_score, scale, turn, found, least)
         seen_from = SURELY * scale * max(picture.shape[2:])
     if search_edges:
         found += search_at_edges(picture, known=found)
@@ -234,6 +237,7 @@ def search_tiled(
     scale: float,
     turn: float,
     known: Sequence[FaceBox] = (),  # faces that are left out
+    least: float = 0.0,  # side of the others, pixels
 ) -> list[FaceBox]:
     """The faces in tiles of this side, in long sides of the picture, turned like that."""
     tiles, points, scores = square_tiles(picture.shape[2:], scale, picture.device), [], []
@@ -247,8 +251,10 @@ def search_tiled(
         points.append(p[kept])
         scores.append(s[kept])
     found = beside(merge_overlapping(torch.cat(points), torch.cat(scores)), known)
+    found = [face for face in found if face.side >= least]
+    turns = (turn,) if known else (UPRIGHT, UPSIDE_DOWN)  # the detector may be wrong about the turn of the first one
     # a closer look may end on a face that is known
-    return beside(confirmed(picture, found, trusted=TRUSTED if scale == 1 else math.inf), known)
+    return beside(confirmed(picture, found, TRUSTED if scale == 1 else math.inf, turns), known)
 
 
 def search_at_edges(
