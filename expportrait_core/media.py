@@ -2,17 +2,19 @@
 
 Everything is [F, H, W, 3] sRGB in 0..1, upright, a picture being a clip of one frame. Pictures go through OpenCV and
 clips through PyAV, because OpenCV ignores a clip's rotation and writes no H.264 that browsers play. Files are read and
-written as bytes under `pathlib` names, so every path that the system knows works.
+written as bytes under `pathlib` names, so every path that the system knows works. Clips of a variable frame rate are
+read at an even one, see `frame_times.py`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import av
@@ -22,6 +24,7 @@ import torch
 from av.video.reformatter import ColorRange, Colorspace
 from torch import Tensor
 
+from .frame_times import EvenGrid, about_grid, are_even, even_grid, even_rate
 from .portable import atomic_path
 
 log = logging.getLogger(__name__)
@@ -41,11 +44,11 @@ BT709 = 1  # the standards' number for its primaries and transfer curve
 
 @dataclass(frozen=True)
 class Clip:
-    """What a clip's file says of itself."""
+    """What a clip's file says of itself, and what reading it gives."""
 
     height: int  # upright
     width: int
-    fps: float  # average
+    fps: float  # of the frames that are read
     num_frames: int  # 0 where the file does not say
     rotation: int  # degrees counter-clockwise that reading turns the stored frames by: 0, 90, 180 or 270
 
@@ -138,7 +141,7 @@ def _to_bytes(pictures: Tensor) -> np.ndarray:
 
 
 def inspect_clip(path: str | Path) -> Clip:
-    """Size, speed and length of a clip, from its header and first frame.
+    """Size, speed and length of a clip, from its header, its frames' time stamps and the first frame.
 
     Raises:
         ValueError: no such file, not a clip, or a clip without a frame.
@@ -149,7 +152,11 @@ def inspect_clip(path: str | Path) -> Clip:
             raise ValueError(f"{Path(path).name} has no frames. Choose another clip, or export it again.")
         rotation = round(first.rotation / 90) * 90 % 360
         size = (first.width, first.height) if rotation % 180 else (first.height, first.width)
-        return Clip(*size, float(stream.average_rate or stream.guessed_rate or 25), stream.frames, rotation)
+        said, num_frames = float(stream.average_rate or stream.guessed_rate or 25), stream.frames
+    stamps, time_base = _time_stamps(path)
+    if grid := _even_grid(path, stamps, time_base):
+        return Clip(*size, grid.fps, grid.num_frames, rotation)
+    return Clip(*size, even_rate(stamps, time_base, said), num_frames, rotation)
 
 
 def stream_clip(
@@ -228,17 +235,53 @@ def _opened(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.
 
 def _frames(path: str | Path, start: int, stop: int | None) -> Iterator[np.ndarray]:
     """[H, W, 3] uint8 each."""
-    seen = 0
+    read = 0
+    grid = _even_grid(path, *_time_stamps(path), warn=True)
     with _opened(path) as (container, stream):
-        for frame in islice(container.decode(stream), start, stop):
-            seen += 1
-            yield _upright_rgb(frame)
-        said = stream.frames
-    if 0 < start + seen < said - FRAMES_MISCOUNTED and stop is None:
+
+        def shown() -> Iterator[av.VideoFrame]:
+            nonlocal read
+            for frame in container.decode(stream):
+                read += 1
+                times = 0 if grid else 1
+                while due and due[0][0] <= frame.pts:  # its own, and those of frames that cannot be decoded
+                    times += due.popleft()[1]
+                yield from repeat(frame, times)
+
+        due = deque(grid.times_shown.items() if grid else ())
+        last, pixels, given = None, None, 0
+        for frame in islice(shown(), start, stop):
+            if frame is not last:
+                last, pixels = frame, _upright_rgb(frame)
+            given += 1
+            yield pixels
+        # an AVI counts the empty frames that it fills its gaps with
+        said = 0 if grid and container.format.name == "avi" else stream.frames
+    if 0 < read < said - FRAMES_MISCOUNTED and stop is None:
         log.warning("%s says that it has %d frames, and %d could be read: it was cut short. Copy it again from its "
-                    "source if the end is missing.", Path(path).name, said, start + seen)  # fmt: skip
-    if seen == 0:
+                    "source if the end is missing.", Path(path).name, said, read)  # fmt: skip
+    if given == 0:
         raise ValueError(f"{Path(path).name} has no frames from {start} on. Choose another clip, or an earlier start.")
+
+
+def _time_stamps(path: str | Path) -> tuple[list[int], Fraction]:
+    """When the frames are shown, ascending, and the seconds of one stamp; no stamps where the file has none."""
+    with _opened(path) as (container, stream):
+        packets = container.demux(stream)  # nothing is decoded
+        stamps = [packet.pts for packet in packets if packet.size and not packet.is_discard]
+        time_base = stream.time_base
+    known = time_base is not None and None not in stamps
+    return (sorted(stamps), time_base) if known else ([], Fraction(1))
+
+
+def _even_grid(path: str | Path, stamps: list[int], time_base: Fraction, warn: bool = False) -> EvenGrid | None:
+    """How a clip of a variable frame rate is read; None for others."""
+    if are_even(stamps):
+        return None
+    grid = even_grid(stamps, time_base)
+    if warn:
+        log.warning("%s %s", Path(path).name, about_grid(grid, len(stamps)))
+    return grid
 
 
 def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -211,6 +212,91 @@ def test_a_clip_that_was_cut_short_says_so(tmp_path: Path, caplog: pytest.LogCap
     frames = len(media.read_clip(cut)[0])
     assert 0 < frames < 58
     assert f"cut.mp4 says that it has 60 frames, and {frames} could be read" in caplog.text
+
+
+# ---- variable frame rates
+
+
+def clip_of_times(path: Path, times_ms: list[int], codec: str = "libx264") -> Path:
+    """Frame i, shown at that time, has the grey value 3 i (of 255)."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30, options={"crf": "1"} if codec == "libx264" else {})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "rgb8" if codec == "gif" else "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for i, time in enumerate(times_ms):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 3 * i, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def numbers(path: Path, **how: int) -> list[int]:
+    """Which frames reading gives."""
+    frames = torch.cat(list(media.stream_clip(path, 7, **how)))
+    return (255 * frames.mean((1, 2, 3)) / 3).round().int().tolist()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+def test_a_variable_frame_rate_keeps_its_timing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    """A phone that slows from 25 to 12.5 frames a second in the dark, and drops two frames later on."""
+    times = [40 * i for i in range(30)] + [40 * 30 + 80 * i for i in range(20)] + [40 * (72 + i) for i in range(30)]
+    path = clip_of_times(tmp_path / f"phone{suffix}", times)
+    clip, read = media.inspect_clip(path), numbers(path)
+    assert clip.fps == pytest.approx(25) and clip.num_frames == len(read) == 102 and not caplog.records[1:]
+    for i, frame in enumerate(read):  # always the nearest frame
+        assert abs(times[frame] - 40 * i) == min(abs(time - 40 * i) for time in times)
+    assert read == sorted(read) and set(read) == set(range(80))
+    assert (
+        f"phone{suffix} has a variable frame rate. It is read at an even one of 25 frames per second, so that it keeps "
+        f"its timing: of its 80 frames 0 are left out, and 22 copies fill its gaps. Export it at a constant one"
+    ) in caplog.text
+    assert numbers(path, start=25, stop=60) == read[25:60]
+    assert len(media.read_clip(path)[0]) == 102 and media.read_clip(path)[1] == clip.fps
+
+
+def test_frames_that_come_in_bursts_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    times = sorted([50 * i for i in range(40)] + [1000 + i for i in range(1, 9)])
+    read = numbers(clip_of_times(tmp_path / "burst.mkv", times))
+    assert len(read) == 40 and max(abs(times[frame] - 50 * i) for i, frame in enumerate(read)) <= 8
+    assert "8 are left out, and 0 copies" in caplog.text
+
+
+@pytest.mark.parametrize("fps", [24, 30000 / 1001, 60])
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "libx264"), (".gif", "gif")])
+def test_constant_rates_stay_frame_for_frame(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fps: float, suffix: str, codec: str
+) -> None:
+    """Time stamps are rounded to milliseconds, and in a GIF to hundredths of a second; one frame may be late."""
+    times = [round(1000 / fps * i) for i in range(85)]
+    times[40] += 6
+    path = clip_of_times(tmp_path / f"even{suffix}", times, codec)
+    with av.open(str(path)) as container:
+        decoded = sum(1 for _ in container.decode(video=0))
+    frames = torch.cat(list(media.stream_clip(path, 7)))
+    assert len(frames) == decoded == 85 and not caplog.records
+    assert media.inspect_clip(path).fps == pytest.approx(fps, rel=0.01)
+
+
+def test_times_that_cannot_be_right_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = clip_of_times(tmp_path / "jump.mkv", [40 * i for i in range(20)] + [10**7 + 40 * i for i in range(20)])
+    assert numbers(path) == list(range(40)) and "jump too far to be right, so its 40 frames" in caplog.text
+
+
+def test_a_long_variable_clip_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clip_of_times(tmp_path / "long.mkv", [40 * i + 40 * (i > 20) * (i - 20) for i in range(60)])
+    decoded, plain = 0, media._upright_rgb
+
+    def counted(frame: av.VideoFrame) -> np.ndarray:
+        nonlocal decoded
+        decoded += 1
+        return plain(frame)
+
+    monkeypatch.setattr(media, "_upright_rgb", counted)
+    next(media.stream_clip(path, 5))
+    assert decoded == 5
 
 
 def test_pictures_and_clips_are_told_apart(clip: Path) -> None:

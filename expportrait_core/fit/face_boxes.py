@@ -5,6 +5,7 @@ Everything is in pixels from the top left corner: (0.5, 0.5) is the centre of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,16 @@ def merge_overlapping(
         faces.append(FaceBox(mean[:2].reshape(4), float(scores[best]), mean[2:]))
         points, scores = points[~same], scores[~same]
     return faces
+
+
+def beside(faces: list[FaceBox], known: Sequence[FaceBox]) -> list[FaceBox]:
+    """The faces that are none of those known: the middle of neither lies in the other's box."""
+    return [face for face in faces if not any(_holds(face, other) or _holds(other, face) for other in known)]
+
+
+def _holds(face: FaceBox, other: FaceBox) -> bool:
+    centre = (other.box[:2] + other.box[2:]) / 2
+    return bool(((centre > face.box[:2]) & (centre < face.box[2:])).all())
 
 
 def intersection_over_union(

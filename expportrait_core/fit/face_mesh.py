@@ -146,6 +146,13 @@ def squares_around_boxes(faces: list[FaceBox], device: torch.device) -> Regions:
     return face_squares(corners[:, 0], corners[:, 1], corners.mean(dim=1), angle)
 
 
+def boxes_of_squares(squares: Regions) -> list[FaceBox]:
+    """About where the faces in the landmark network's regions are: boxes without keypoints and scores."""
+    centre, reach = squares.centre.cpu(), squares.size.cpu() / REGION / 2
+    boxes = torch.cat([centre - reach, centre + reach], dim=1)
+    return [FaceBox(box, 0.0, box.new_zeros(0, 2)) for box in boxes]
+
+
 def squares_around_landmarks(
     landmarks: Tensor,  # [N, 478, 2]
 ) -> Regions:

@@ -134,6 +134,11 @@ def choose_person(
     return people[index] if by_size else sorted(people, key=lambda person: float(person.centre[0]))[index]
 
 
+def wants_every_face(which: str, number: int = 1, masked: bool = False) -> bool:
+    """Whether more than the largest face must be known to choose this one of FACES, or for a mask to hide others."""
+    return masked or not (which == "largest" or (which == "by number" and number == 1))
+
+
 def _most_alike(people: list[Person], picture: Tensor) -> Person:
     def likeness(person: Person) -> float:
         found = sorted(alike(look, picture) for look in person.looks)

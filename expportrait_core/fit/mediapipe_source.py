@@ -2,6 +2,9 @@
 
 - `MediaPipeMesh`: the legacy API of releases up to 0.10.21, whose wheels hold the models.
 - `MediaPipeTask`: the task API of every release, with a `.task` file that the user brings; it gives blendshapes too.
+
+Both look for faces in the whole picture only and overlook those narrower than about an eighth of its long side, also
+where larger ones are seen and a smaller one is asked for. The built-in networks look further (`every_face`).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..body.landmark_groups import MEDIAPIPE
-from .sources import MOST_FACES, SeenFace
+from .sources import MOST_OF_ALL_FACES, SeenFace
 
 TASK_FILE = "face_landmarker.task"
 
@@ -28,7 +31,7 @@ class MediaPipeMesh:
 
     scheme, threads = MEDIAPIPE, False
 
-    def __init__(self, most_faces: int = MOST_FACES, confidence: float = 0.5) -> None:
+    def __init__(self, most_faces: int = MOST_OF_ALL_FACES, confidence: float = 0.5) -> None:
         mediapipe = _mediapipe()
         if not hasattr(mediapipe, "solutions"):
             raise ImportError(
@@ -58,7 +61,7 @@ class MediaPipeTask:
 
     scheme, threads = MEDIAPIPE, False
 
-    def __init__(self, task_file: str | Path, most_faces: int = MOST_FACES, confidence: float = 0.5) -> None:
+    def __init__(self, task_file: str | Path, most_faces: int = MOST_OF_ALL_FACES, confidence: float = 0.5) -> None:
         path = Path(task_file)
         if not path.is_file():
             raise ValueError(

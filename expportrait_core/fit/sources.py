@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from ..body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS
-from .face_boxes import FaceBox
-from .face_detector import detect_faces, search_at_edges
-from .face_mesh import in_the_right_turn, run_landmarks, squares_around_boxes
+from .face_boxes import FaceBox, beside
+from .face_detector import detect_faces, may_miss_larger, search_at_edges, seen_again
+from .face_mesh import boxes_of_squares, in_the_right_turn, run_landmarks, squares_around_boxes
 from .face_mesh import squares_around_landmarks as squares_around
 from .pictures import channels_first
 from .regions import Regions
 
 KEY_FRAMES = 4  # every so many pictures faces are looked for anew; our choice
 MOST_FACES = 8  # of a picture, the largest; our choice
+MOST_OF_ALL_FACES = 32  # where every face is wanted; our choice
 SEEN = 0.5  # confidence from which a region shows a face
 SAME = 0.5  # overlap of two squares, smaller over larger area, of one face in neighbouring key frames; our choice
 MOVED = 0.06  # of a square's side: a face this far off its square is looked at again; our choice
@@ -71,22 +72,31 @@ class BuiltInNetworks:
 
     In between, a face's square is taken to move evenly; where the landmarks say that it did not, they are taken again.
     Where faces come, go or move fast, the detector looks at every picture.
+
+    The largest face is always among those that are seen. With `every_face`, so are all that are not much smaller, which
+    takes two to three times as long: the detector overlooks small faces in a picture until it looks at parts of it.
     """
 
     scheme: str = MEDIAPIPE
     threads: bool = True
+    every_face: bool = False
 
     def __call__(self, images: Tensor) -> list[list[SeenFace]]:
         pictures = channels_first(images)
         keys = sorted({*range(0, len(images), KEY_FRAMES), len(images) - 1})
-        at_keys = self._first_look(images, keys)
-        changing = [
-            frame
+        at_keys = self._first_look(images, self._boxes(images, keys))
+        changing = {
+            frame: (first, last)
             for first, last in zip(keys, keys[1:])
             if not len(at_keys[first]) == len(at_keys[last]) == len(matched(at_keys[first], at_keys[last]))
             for frame in range(first + 1, last)
-        ]
-        at_keys |= self._first_look(images, changing)
+        }
+        if self.every_face:
+            around = {frame: [boxes_of_squares(at_keys[key]) for key in of] for frame, of in changing.items()}
+            boxes = with_seen_again(images, at_first_sight(images, list(changing)), around)
+        else:
+            boxes = self._boxes(images, list(changing))
+        at_keys |= self._first_look(images, boxes)
         frames, squares = squares_in_between(dict(sorted(at_keys.items())))
         landmarks, confidence = look(pictures, frames, squares)
         again = squares_around(landmarks[..., :2])
@@ -100,14 +110,14 @@ class BuiltInNetworks:
                 found[frame].append(SeenFace(torch.cat([points[:, :2], sure.expand(len(points), 1)], 1).cpu()))
         return [without_twins(faces) for faces in found]
 
-    def _first_look(self, images: Tensor, keys: list[int]) -> dict[int, Regions]:
-        """By key frame the squares of its faces, as their landmarks give them."""
-        boxes = self._boxes(images, keys)
-        largest = [sorted(boxes[key], key=lambda face: -face.side)[:MOST_FACES] for key in keys]
-        frames = [frame for frame, faces in zip(keys, largest) for _ in faces]
-        flat = [face for faces in largest for face in faces]
+    def _first_look(self, images: Tensor, boxes: dict[int, list[FaceBox]]) -> dict[int, Regions]:
+        """By frame the squares of its faces, as their landmarks give them."""
+        most = MOST_OF_ALL_FACES if self.every_face else MOST_FACES
+        largest = {frame: sorted(faces, key=lambda face: -face.side)[:most] for frame, faces in boxes.items()}
+        frames = [frame for frame, faces in largest.items() for _ in faces]
+        flat = [face for faces in largest.values() for face in faces]
         if not flat:
-            return {key: no_regions(images.device) for key in keys}
+            return {frame: no_regions(images.device) for frame in boxes}
         pictures = channels_first(images)
         landmarks, confidence = in_the_right_turn(
             lambda which, turned: look(pictures, [frames[i] for i in which], turned),
@@ -115,20 +125,62 @@ class BuiltInNetworks:
         )
         squares, sure = squares_around(landmarks[..., :2]), confidence >= SEEN
         of = torch.tensor(frames, device=images.device)
-        return {key: squares[sure & (of == key)] for key in keys}
+        return {frame: squares[sure & (of == frame)] for frame in boxes}
 
     def _boxes(self, images: Tensor, keys: list[int]) -> dict[int, list[FaceBox]]:
         """By key frame its faces. Small ones are costly to look for: where none is seen in three of the frames, none is
         looked for in the others. Last come faces that the edge cuts."""
-        boxes = dict(zip(keys, detect_faces(images[keys], search_tiles=False, search_edges=False))) if keys else {}
+        boxes = at_first_sight(images, keys)
+        if self.every_face:
+            return boxes | self._everybody(images, boxes)
         lost = [key for key in keys if not boxes[key]]
-        first = sorted({lost[0], lost[len(lost) // 2], lost[-1]}) if lost else []
-        for some in (first, [key for key in lost if key not in first]):
-            boxes |= dict(zip(some, detect_faces(images[some], search_edges=False))) if some else {}
-            if not any(boxes[key] for key in some):
-                break
+        small = [key for key in keys if boxes[key] and may_miss_larger(boxes[key], images.shape[1:3])]
+        for group in (lost, small):
+            first = three_of(group)
+            for some in (first, [key for key in group if key not in first]):
+                before = sum(len(boxes[key]) for key in some)
+                boxes |= dict(zip(some, detect_faces(images[some], search_edges=False))) if some else {}
+                if sum(len(boxes[key]) for key in some) == before:
+                    break
         pictures = channels_first(images)
         return boxes | {key: search_at_edges(pictures[key : key + 1]) for key in lost if not boxes[key]}
+
+    def _everybody(self, images: Tensor, boxes: dict[int, list[FaceBox]]) -> dict[int, list[FaceBox]]:
+        """The faces of the same frames, with those that a search shows. Three of them are searched; in the others the
+        faces are where they were, and those are searched too in which fewer are seen than before and after."""
+        keys = list(boxes)
+        searched = three_of(keys)
+        found = dict(zip(searched, detect_faces(images[searched], every_face=True))) if searched else {}
+        fewer = []
+        for first, last in zip(searched, searched[1:]):
+            some = {key: boxes[key] for key in keys if first < key < last}
+            found |= with_seen_again(images, some, {key: [found[first], found[last]] for key in some})
+            fewer += [key for key in some if len(found[key]) < min(len(found[first]), len(found[last]))]
+        return found | (dict(zip(fewer, detect_faces(images[fewer], every_face=True))) if fewer else {})
+
+
+def three_of(frames: list[int]) -> list[int]:
+    """The first, the middle and the last one."""
+    return sorted({frames[0], frames[len(frames) // 2], frames[-1]}) if frames else []
+
+
+def at_first_sight(images: Tensor, frames: list[int]) -> dict[int, list[FaceBox]]:
+    """By frame the faces that the detector sees in the whole picture."""
+    return dict(zip(frames, detect_faces(images[frames], search_tiles=False, search_edges=False))) if frames else {}
+
+
+def with_seen_again(
+    images: Tensor,  # [F, H, W, 3]
+    boxes: dict[int, list[FaceBox]],  # by frame
+    around: dict[int, list[list[FaceBox]]],  # by the same frames the faces just before and after them
+) -> dict[int, list[FaceBox]]:
+    """The faces of these frames, and those that are still or already near where they are in the frames around."""
+    found = dict(boxes)
+    for frame, neighbours in around.items():
+        for faces in neighbours:
+            near = seen_again(channels_first(images[frame : frame + 1]), beside(faces, found[frame]))
+            found[frame] = found[frame] + beside(near, found[frame])
+    return found
 
 
 def look(

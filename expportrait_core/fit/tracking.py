@@ -7,6 +7,7 @@ at the origin and to look along -z of a world with y up; the body's translation 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from ..body import landmark_points, pose_vertices, with_level
 from ..body.landmark_groups import OUTER_EYE_CORNERS
 from ..types import HeadModel, Progress, SMPLXFit, no_progress
-from .faces import Person, choose_person, follow_people
+from .faces import Person, choose_person, follow_people, wants_every_face
 from .landmark_fit import fit_landmarks, require_camera, require_seen
 from .landmark_scheme import SIZES, landmark_pairs
 from .likeness import face_colours
@@ -100,6 +101,8 @@ def find_person(
     if picture is not None:
         wanted = _looks_of(picture)
     choose_person([], face, picture=wanted, number=number)  # an unknown choice is refused before the work
+    if isinstance(source, BuiltInNetworks) and wants_every_face(face, number, mask is not None):
+        source = replace(source, every_face=True)  # other sources see what they see
     if isinstance(images, Tensor):
         images, total = in_pieces(images), len(images)
     seen, size, hidden = watch(images, source, mask, face == "like the picture", total, progress)
