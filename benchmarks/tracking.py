@@ -43,8 +43,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from expportrait_core.body import axis_angle_to_matrix, landmark_points, load_head_model, pose_vertices
 from expportrait_core.body.landmark_groups import MEDIAPIPE, NUM_MESH, OUTER_EYE_CORNERS
 from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
-from expportrait_core.fit.landmark_scheme import eye_openness
-from expportrait_core.fit.watching import PIECE
+from expportrait_core.fit.detect.landmark_scheme import eye_openness
+from expportrait_core.fit.detect.watching import PIECE
 from expportrait_core.media import stream_clip, write_clip
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, SMPLXFit
 from tests.conftest import download_wheel

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from .body import axis_angle_to_matrix
 from .fit import quaternions
-from .fit.controls import ACROSS, JAW_OPEN, UP
-from .fit.expression_names import names_of
+from .fit.edit.controls import ACROSS, JAW_OPEN, UP
+from .fit.edit.expression_names import names_of
 from .fit.head_pose import skull_rotation
 from .types import JAW, LEFT_EYE, RIGHT_EYE, HeadModel, SMPLXFit
 

@@ -105,7 +105,7 @@ class TrackHead(io.ComfyNode):
         face_number: int = 1, person_picture=None, landmarks=None,
     ) -> io.NodeOutput:  # fmt: skip
         from ..expportrait_core.fit import BuiltInNetworks, CoreLandmarks, fill_missing, smooth_fit
-        from ..expportrait_core.fit.smoothing import require_strength
+        from ..expportrait_core.fit.edit.smoothing import require_strength
         from ..expportrait_core.reports import fit_overlay
 
         require_strength(smoothing)  # before the clip is tracked

@@ -229,3 +229,17 @@ def test_readme_begins_with_five_calls_that_exist() -> None:
 def test_links_of_the_readme_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text("utf-8"))
     assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_inside_fit_pictures_come_before_landmarks_and_editing_stands_alone() -> None:
+    """`detect` knows pictures alone, `edit` fits alone; the tracker uses both, and readers none of them."""
+    wrong = {"detect": {"tracker", "edit", "formats"}, "edit": {"tracker", "detect"}, "formats": {"tracker", "detect"}}
+    found = []
+    for room, others in wrong.items():
+        for path in (CORE / "fit" / room).rglob("*.py"):
+            package = path.relative_to(CORE).parent.parts
+            for level, name in imports_of(path):
+                target = [*package[: len(package) + 1 - level], *name.split(".")] if level else []
+                if target[:1] == ["fit"] and target[1:2] and target[1] in others:
+                    found.append((str(path.relative_to(CORE)), name))
+    assert not found

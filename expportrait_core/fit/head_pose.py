@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..body import axis_angle_to_matrix, matrix_to_axis_angle
 from ..types import HEAD, NECK, HeadModel, SMPLXFit
-from .landmark_rig import NECK_SHARE
+from .tracker.landmark_rig import NECK_SHARE
 
 
 def _ancestors(model: HeadModel, joint: int) -> list[int]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..body.joints import JOINT_NAMES
 from ..types import SMPLXFit
-from .expression_names import names_of
+from .edit.expression_names import names_of
 
 STRONGEST = 6  # expressions that are named
 MOVING = 0.002  # radians between any two frames, from which on a joint moves

@@ -23,7 +23,7 @@ from ..body.landmark_groups import (
 )
 from ..body.posing import pose_vertices
 from ..body.upsampling import build_upsampling
-from ..fit.landmark_scheme import trust
+from ..fit.detect.landmark_scheme import trust
 from ..types import HeadModel, SMPLXFit
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..body import regions, with_level
 from ..body.posing import pose_vertices
 from ..body.upsampling import upsample
-from ..fit.landmark_fit import expression_prior
+from ..fit.tracker.landmark_fit import expression_prior
 from ..render import MeshTopology
 from ..types import HeadModel, PersonalizedHead, Progress, SMPLXFit, no_progress
 from . import offsets

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..body.posing import pose_vertices
 from ..body.sparse import SparseMatrix
-from ..fit.solver import ExpressionPrior
+from ..fit.tracker.solver import ExpressionPrior
 from ..render import MeshTopology, encode_normals, render_mesh, visible_triangles
 from ..types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, Camera, HeadModel, SMPLXFit
 from . import objective

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from expportrait_core.body import landmark_points, load_head_model, pose_vertices
 from expportrait_core.body.regions import SKIN
-from expportrait_core.fit.landmark_fit import pinhole
-from expportrait_core.fit.landmark_rig import NECK_SHARE
+from expportrait_core.fit.tracker.landmark_fit import pinhole
+from expportrait_core.fit.tracker.landmark_rig import NECK_SHARE
 from expportrait_core.generator.clip_looks import HeadAtlas, Look, random_look, shade, vertex_attributes
 from expportrait_core.generator.clips import NEVER
 from expportrait_core.render import MeshTopology, interpolate, vertex_normals, visible_triangles

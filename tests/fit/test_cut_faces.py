@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expportrait_core.fit import detect_faces, detect_landmarks, require_face, track
-from expportrait_core.fit.face_detector import leaves, search_at_edges
-from expportrait_core.fit.face_mesh import cut_out, squares_around_boxes
-from expportrait_core.fit.pictures import channels_first
+from expportrait_core.fit.detect.face_detector import leaves, search_at_edges
+from expportrait_core.fit.detect.face_mesh import cut_out, squares_around_boxes
+from expportrait_core.fit.detect.pictures import channels_first
 from expportrait_core.types import HeadModel
 
 from .test_tracking import projected

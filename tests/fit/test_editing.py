@@ -11,9 +11,9 @@ import torch
 from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import axis_angle_to_matrix, landmark_points, pose_vertices
 from expportrait_core.fit import controls, edit_fit, load_fit, neutral_fit, scale_motion
+from expportrait_core.fit.edit.named_units import mapped_units
 from expportrait_core.fit.formats.arkit import UNITS
 from expportrait_core.fit.head_pose import skull_rotation
-from expportrait_core.fit.named_units import mapped_units
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, LandmarkEmbedding, SMPLXFit
 
 LIP_CORNERS, LIPS, CHIN, NOSE = (61, 291), (13, 14), 152, 1  # MediaPipe's numbers; 61 is the person's right

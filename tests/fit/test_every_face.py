@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import expportrait_core.fit.face_detector as finding
+import expportrait_core.fit.detect.face_detector as finding
 from expportrait_core.fit import BuiltInNetworks, SeenFace, detect_faces, detect_landmarks, track
-from expportrait_core.fit.faces import wants_every_face
-from expportrait_core.fit.tracking import find_person
+from expportrait_core.fit.detect.faces import wants_every_face
+from expportrait_core.fit.tracker.tracking import find_person
 from expportrait_core.media import read_picture
 from expportrait_core.types import HeadModel
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expportrait_core.fit import BuiltInNetworks, choose_person, detect_landmarks, faces_in, follow_people, track
-from expportrait_core.fit.likeness import alike, face_colours
-from expportrait_core.fit.sources import SeenFace
+from expportrait_core.fit.detect.likeness import alike, face_colours
+from expportrait_core.fit.detect.sources import SeenFace
 from expportrait_core.types import HeadModel
 
 WIDTH = 640

@@ -22,8 +22,8 @@ from expportrait_core.fit import (
     preset_names,
     save_preset,
 )
-from expportrait_core.fit.editing import edit_fit
-from expportrait_core.fit.keyframes import Key, keyframe_curves
+from expportrait_core.fit.edit.editing import edit_fit
+from expportrait_core.fit.edit.keyframes import Key, keyframe_curves
 from expportrait_core.types import JAW, HeadModel
 
 PERFORMANCE = """

@@ -7,7 +7,7 @@ import torch
 
 from expportrait_core.body import landmark_points, pose_vertices, regions
 from expportrait_core.body.build_default_head import LANDMARKS
-from expportrait_core.fit import build_landmark_embedding
+from expportrait_core.fit.tracker import build_landmark_embedding
 from expportrait_core.types import JAW, HeadModel
 
 

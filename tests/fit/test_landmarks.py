@@ -20,15 +20,15 @@ from torch import Tensor
 from expportrait_core.assets import ASSETS
 from expportrait_core.fit import (
     FaceBox,
-    build_networks,
     detect_faces,
     face_landmarks,
     largest_face,
     segment_person,
 )
-from expportrait_core.fit.face_boxes import merge_overlapping
-from expportrait_core.fit.networks import load_network, run_layer
-from expportrait_core.fit.regions import Regions, square_tiles
+from expportrait_core.fit.detect import build_networks
+from expportrait_core.fit.detect.face_boxes import merge_overlapping
+from expportrait_core.fit.detect.networks import load_network, run_layer
+from expportrait_core.fit.detect.regions import Regions, square_tiles
 
 data = pytest.importorskip("skimage.data", reason="needs the pictures of scikit-image")
 

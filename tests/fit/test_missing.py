@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from expportrait_core.body import axis_angle_to_matrix
-from expportrait_core.fit.missing import MISSING, fill_missing
+from expportrait_core.fit.edit.missing import MISSING, fill_missing
 from expportrait_core.types import HEAD, Camera, SMPLXFit
 
 TURN = 2.4  # radians: far enough for axis-angle vectors to be a bad average

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from expportrait_core.body import axis_angle_to_matrix, landmark_points, pose_vertices
 from expportrait_core.fit import fit_landmarks, track
-from expportrait_core.fit.landmark_rig import rotation_derivatives
-from expportrait_core.fit.landmark_scheme import eye_openness
-from expportrait_core.fit.solver import solve_banded
+from expportrait_core.fit.detect.landmark_scheme import eye_openness
+from expportrait_core.fit.tracker.landmark_rig import rotation_derivatives
+from expportrait_core.fit.tracker.solver import solve_banded
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, SMPLXFit
 
 from .rendered_clip import RenderedClip, rendered_clip

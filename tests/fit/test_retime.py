@@ -18,7 +18,7 @@ from expportrait_core.fit import (
     resample_fit,
     trim_fit,
 )
-from expportrait_core.fit.expression_names import default_names
+from expportrait_core.fit.edit.expression_names import default_names
 from expportrait_core.types import HEAD, SMPLXFit
 
 BLINK = [default_names().index("eyeBlinkLeft"), default_names().index("eyeBlinkRight")]

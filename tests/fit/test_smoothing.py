@@ -12,9 +12,9 @@ from scipy.signal import savgol_filter
 from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import axis_angle_to_matrix
 from expportrait_core.fit import load_fit, quaternions, smooth_fit
-from expportrait_core.fit.expression_names import default_names
-from expportrait_core.fit.filters import savitzky_golay
-from expportrait_core.fit.smoothing import METHODS, jitter
+from expportrait_core.fit.edit.expression_names import default_names
+from expportrait_core.fit.edit.filters import savitzky_golay
+from expportrait_core.fit.edit.smoothing import METHODS, jitter
 from expportrait_core.types import HEAD
 
 FPS, FRAMES = 25.0, 160

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import expportrait_core.fit.face_detector as finding
+import expportrait_core.fit.detect.face_detector as finding
 from expportrait_core.body.landmark_groups import IBUG68_FROM_MEDIAPIPE
 from expportrait_core.fit import (
     BuiltInNetworks,
@@ -23,9 +23,9 @@ from expportrait_core.fit import (
     landmark_error_percent,
     track,
 )
-from expportrait_core.fit.landmark_scheme import check_landmarks
-from expportrait_core.fit.regions import Regions
-from expportrait_core.fit.sources import SeenFace
+from expportrait_core.fit.detect.landmark_scheme import check_landmarks
+from expportrait_core.fit.detect.regions import Regions
+from expportrait_core.fit.detect.sources import SeenFace
 from expportrait_core.types import HEAD, NECK, HeadModel
 
 TASK_FILE = os.environ.get("EXPPORTRAIT_FACE_LANDMARKER", "")

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from expportrait_core.body import landmark_points, pose_vertices
 from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
-from expportrait_core.fit.landmark_fit import pinhole
-from expportrait_core.fit.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
-from expportrait_core.fit.landmark_scheme import eye_openness
-from expportrait_core.fit.solver import Priors
-from expportrait_core.fit.sources import SeenFace
+from expportrait_core.fit.detect.landmark_scheme import eye_openness
+from expportrait_core.fit.detect.sources import SeenFace
+from expportrait_core.fit.tracker.landmark_fit import pinhole
+from expportrait_core.fit.tracker.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
+from expportrait_core.fit.tracker.solver import Priors
 from expportrait_core.types import HEAD, JAW, NECK, HeadModel, SMPLXFit
 
 

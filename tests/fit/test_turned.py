@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from expportrait_core.fit import BuiltInNetworks, detect_landmarks, fit_landmarks, landmark_error_percent, track
+from expportrait_core.fit.detect.turned import quarter_turns, turned_back, turned_camera
 from expportrait_core.fit.head_pose import skull_rotation
-from expportrait_core.fit.turned import quarter_turns, turned_back, turned_camera
 from expportrait_core.media import read_clip, read_picture
 from expportrait_core.types import HEAD, NECK, HeadModel
 

@@ -1,0 +1,1 @@
+"""From pictures to landmarks: the face detector, the landmark network, other sources, and who is followed."""

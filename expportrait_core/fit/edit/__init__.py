@@ -1,0 +1,1 @@
+"""From a fit to another one: sliders, keyframes and presets, smoothing, rates, loops and gaps."""
