@@ -55,6 +55,22 @@ class Camera(Portable):
         scale = torch.tensor([width / self.image_size[1], height / self.image_size[0], 1.0], dtype=torch.float64)
         return self.replace(intrinsics=self.intrinsics * scale.to(self.intrinsics)[:, None], image_size=(height, width))
 
+    def scaled_to(self, longer_side: int) -> Camera:
+        """The same view in a picture of the same shape whose longer side has that many pixels."""
+        scale = longer_side / max(self.image_size)
+        return self.resized(*(max(1, round(side * scale)) for side in self.image_size))
+
+    def within(self, height: int, width: int) -> Camera:
+        """All of the view in the middle of a picture of that size, which shows more on two sides if it has another
+        shape."""
+        seen_height, seen_width = self.image_size
+        scale = max(seen_height / height, seen_width / width)  # of its pixels, in those of the view
+        left, top = (seen_width - width * scale) / 2, (seen_height - height * scale) / 2
+        intrinsics = self.intrinsics.double().clone()
+        for axis, shift in enumerate((left, top)):
+            intrinsics[:, axis] = (intrinsics[:, axis] - shift * intrinsics[:, 2]) / scale
+        return self.replace(intrinsics=intrinsics.to(self.intrinsics), image_size=(height, width))
+
     def cropped(
         self,
         left: float | Tensor,  # pixels of the picture, of all frames or [F]; below 0 beyond its edge

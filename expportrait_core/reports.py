@@ -35,9 +35,8 @@ def fit_overlay(
             f"tracked."
         )
     height, width = images.shape[1:3]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    camera, topology = fit.camera.resized(*size), MeshTopology.of(model.fine_faces, model.num_vertices)
+    camera = fit.camera.resized(height, width).scaled_to(min(LONG_SIDE, max(height, width)))
+    size, topology = camera.image_size, MeshTopology.of(model.fine_faces, model.num_vertices)
     drawn = images.new_empty(fit.num_frames, *size, 3)
     for i in range(fit.num_frames):
         drawn[i] = _resized(images[i], size)

@@ -30,7 +30,7 @@ PAPER = (0.086, 0.094, 0.114)
 SKIN, WHITE, IRIS, PUPIL = (0.80, 0.65, 0.56), (0.93, 0.92, 0.90), (0.30, 0.40, 0.46), (0.05, 0.05, 0.06)
 COLOURS = {LIPS: (0.74, 0.43, 0.40), MOUTH: (0.42, 0.17, 0.16), TONGUE: (0.68, 0.36, 0.35),
            UPPER_TEETH: (0.90, 0.88, 0.82), LOWER_TEETH: (0.88, 0.86, 0.80)}  # fmt: skip
-IRIS_SINE, PUPIL_SINE = 0.50, 0.20  # radius over the eyeball's
+IRIS_RADIUS, PUPIL_RADIUS, SMALLEST_EYE = 0.0059, 0.0023, 0.004  # metres
 LIGHTS = (((-0.5, 0.55, 0.67), 0.75), ((0.75, 0.1, 0.65), 0.25))  # direction in the camera (y up), strength
 AMBIENT = 0.22
 SAMPLES = 2  # along each side of a pixel
@@ -44,9 +44,7 @@ def shaded_heads(
     progress: Progress = no_progress,
 ) -> Tensor:
     """A picture [F, h, w, 3] of every frame of the fit, seen by its own camera, on dark paper."""
-    height, width = fit.image_size
-    scale = size / max(height, width)
-    camera = fit.camera.resized(max(1, round(height * scale)), max(1, round(width * scale)))
+    camera = fit.camera.scaled_to(size)
     topology, attributes = MeshTopology.of(model.fine_faces, model.num_vertices), _attributes(model)
     pictures = []
     for frame in range(fit.num_frames):
@@ -63,7 +61,7 @@ def shaded_heads(
 
 
 def _attributes(model: HeadModel) -> Tensor:
-    """Colour and direction from the eye's centre (zero elsewhere) of every fine vertex [Vs, 6]."""
+    """Colour and place from the eye's centre in metres (zero elsewhere) of every fine vertex [Vs, 6]."""
     like = model.template
     colours = like.new_tensor([COLOURS.get(part, SKIN) for part in range(len(PARTS))])[model.parts]
     directions = torch.zeros_like(like)
@@ -71,7 +69,7 @@ def _attributes(model: HeadModel) -> Tensor:
         ball = model.parts == part
         if ball.any():
             low, high = like[ball].amin(0), like[ball].amax(0)
-            directions[ball] = (like[ball] - (low + high) / 2) / ((high - low)[:2].mean() / 2)
+            directions[ball] = like[ball] - (low + high) / 2
     return upsample(torch.cat([colours, directions], 1), model.faces, model.upsampling)
 
 
@@ -79,12 +77,11 @@ def _with_irises(
     surface: Tensor,  # [1, H, W, 6]
 ) -> Tensor:  # [1, H, W, 3]
     colour, direction = surface[..., :3], surface[..., 3:]
-    length = direction.norm(dim=-1, keepdim=True)
-    across = direction[..., :2].norm(dim=-1, keepdim=True) / length.clamp(min=1e-6)
+    across = direction[..., :2].norm(dim=-1, keepdim=True)
     forward = direction[..., 2:] > 0
-    eye = torch.where(forward & (across < IRIS_SINE), colour.new_tensor(IRIS), colour.new_tensor(WHITE))
-    eye = torch.where(forward & (across < PUPIL_SINE), colour.new_tensor(PUPIL), eye)
-    return torch.where(length > 0.5, eye, colour)
+    eye = torch.where(forward & (across < IRIS_RADIUS), colour.new_tensor(IRIS), colour.new_tensor(WHITE))
+    eye = torch.where(forward & (across < PUPIL_RADIUS), colour.new_tensor(PUPIL), eye)
+    return torch.where(direction.norm(dim=-1, keepdim=True) > SMALLEST_EYE, eye, colour)
 
 
 def _light(normals: Tensor) -> Tensor:  # [1, H, W, 3] to [1, H, W]

@@ -27,7 +27,7 @@ def add_command(
         parser.add_argument("--head-model", default="default", help="'default', or a SMPL-X or FLAME file")
         parser.add_argument("--level", type=int, default=1, choices=(0, 1, 2), help="how fine (default: %(default)s)")
     if size:
-        parser.add_argument("--size", type=side, default=512, help="side of the pictures (default: %(default)s)")
+        parser.add_argument("--size", type=side, default=512, help="longer side of the pictures (default: %(default)s)")
     return parser
 
 

@@ -94,7 +94,7 @@ def _generate(options: argparse.Namespace, steps: Steps) -> None:
     pictures, _ = read_images(options.picture)
     motion = _motion(options, steps, pictures)
     with steps("render") as progress:
-        maps = render_normals(motion, options.size, progress=progress)
+        maps = render_normals(motion, motion.camera.scaled_to(options.size).image_size, progress=progress)
     with steps("generate") as progress:
         video = generate(pictures[0] if len(pictures) == 1 else pictures, maps, seed=options.seed, progress=progress)
     say(write_clip(options.output, video, maps.fps))
@@ -106,7 +106,7 @@ def _write_normals(path: Path, motion: HeadMotion, size: int, steps: Steps) -> P
     from ..render import stream_normals
 
     with steps("render") as progress:
-        parts = stream_normals(motion, size, progress=progress)
+        parts = stream_normals(motion, motion.camera.scaled_to(size).image_size, progress=progress)
         return write_clip(path, (part.normals for part in parts), motion.fps)
 
 

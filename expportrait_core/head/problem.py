@@ -259,6 +259,4 @@ def preview(problem: Problem, parameters: Parameters, frame: Tensor) -> Tensor:
 
 
 def _small(camera: Camera, longer_side: int) -> Camera:
-    height, width = camera.image_size
-    scale = min(1.0, longer_side / max(height, width))
-    return camera.resized(max(1, round(height * scale)), max(1, round(width * scale)))
+    return camera.scaled_to(min(longer_side, max(camera.image_size)))

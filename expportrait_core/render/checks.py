@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -10,8 +11,8 @@ from torch import Tensor
 
 def whole_number(name: str, value: int, least: int = 1) -> int:
     """`value` as an int. Raise a sentence if it is no whole number, or less than `least`."""
-    if not least <= value < math.inf or int(value) != value:  # NaN is less than nothing
-        raise ValueError(f"{name} is {value}, expected a whole number, {least} or more.")
+    if not isinstance(value, Real) or not least <= value < math.inf or int(value) != value:  # NaN is below nothing
+        raise ValueError(f"{name} is {value!r}, expected a whole number, {least} or more.")
     return int(value)
 
 
@@ -29,6 +30,8 @@ def require_room(
 ) -> None:
     """Raise a sentence if something that shall be written to is of another size."""
     for name, (room, channels) in rooms.items():
+        if room.is_floating_point() and room.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"Found room for {name} in {room.dtype}, expected float32 or float64.")
         if tuple(room.shape) != (*shape, *channels):
             raise ValueError(f"Found room for {name} of {list(room.shape)}, expected {[*shape, *channels]}.")
 

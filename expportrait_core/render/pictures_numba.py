@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from .kernels import draw_maps
-from .regions import RINGS, RegionLayout
+from .regions import RegionLayout
 from .regions_numba import label_pixels
 from .workers import bands, in_threads, num_workers
 
@@ -79,7 +79,7 @@ def draw_pictures_numba(
     if labels is not None:
         layout, regions = labels[0], labels[1].numpy()
         fields = [v.contiguous().numpy() for v in (layout.alone, layout.share, layout.eye)]
-        rings = np.array(RINGS, np.float32)
+        rings = layout.rings.numpy()
 
     def draw_one(canvas: Canvas, f: int, top: int, bottom: int) -> bool:
         rows, canvas = slice(top, bottom), canvas.of_rows((bottom - top) * size)

@@ -8,6 +8,7 @@ eye's optical axis at each sample, so that they are round and sharp at any level
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -43,9 +44,9 @@ HAIRLINE = ((-1.2, -1.15), (-0.3, -1.15), (0.5, -0.85), (1.0, -0.35), (1.35, 0.4
 HAIRLINE_WIDTH = 0.4  # over which face gives way to scalp
 SOFT = 0.006  # metres along the surface over which the shares of parts are averaged
 BODY_SOFT = 0.012  # and those of head, neck and shoulders, whose skinning alone would draw the mesh's edges
-IRIS, PUPIL = 0.50, 0.18  # sines of their angles: 5.9 and 2.1 mm on a ball of 11.8
-RINGS = tuple((number, (1 - sine**2) ** 0.5) for number, sine in ((IRISES, IRIS), (PUPILS, PUPIL)))
-"""Regions of the eye with the cosines of their angles, from the outer one to the inner one."""
+RINGS = ((IRISES, 0.0059), (PUPILS, 0.0021))
+"""Regions of the eye with their radii in metres, people's, from the outer one to the inner one."""
+LARGEST_RING = 0.9  # radii of the eyeball; our choice
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class RegionLayout:
     alone: Tensor  # [Ts] uint8 the region of a triangle that shows no other, UNSURE elsewhere
     share: Tensor  # [Vs, R] 0..1, sum 1
     eye: Tensor  # [Vs, 3] from the eyeball's centre along its own axes, the third is the optical one; 0 elsewhere
+    rings: Tensor  # [n, 2] float32, a region of the eye and the cosine of its angle; later ones lie within earlier ones
 
     @staticmethod
     def of(model: HeadModel) -> RegionLayout:
@@ -73,7 +75,7 @@ class RegionLayout:
         faces, best = model.fine_faces, share.argmax(1)
         first, second, third = (best[corner] for corner in faces.t())
         same = (first == second) & (second == third) & (first != EYES)
-        return RegionLayout(faces, torch.where(same, first, UNSURE).to(torch.uint8), share, eye)
+        return RegionLayout(faces, torch.where(same, first, UNSURE).to(torch.uint8), share, eye, rings(model))
 
     def seen(
         self,
@@ -88,8 +90,8 @@ class RegionLayout:
         region = (self.share[triangle] * weights).sum(1).argmax(1)
         direction = (self.eye[triangle] * weights).sum(1)
         forward = torch.nn.functional.normalize(direction, dim=1)[:, 2]
-        for number, cosine in RINGS:
-            region[forward > cosine] = number
+        for number, cosine in self.rings.tolist():
+            region[forward > cosine] = int(number)
         found[frame, row, column] = region.to(torch.uint8)
         return found
 
@@ -140,6 +142,15 @@ def eye_directions(model: HeadModel) -> Tensor:
             low, high = model.template[ball].aminmax(dim=0)
             directions[ball] = model.template[ball] - (low + high) / 2
     return directions
+
+
+def rings(model: HeadModel) -> Tensor:
+    """[n, 2] see RegionLayout.rings: eyes of all sizes have irises of one size."""
+    balls = [model.template[model.parts == part] for part in (parts.LEFT_EYEBALL, parts.RIGHT_EYEBALL)]
+    sides = [ball.amax(0) - ball.amin(0) for ball in balls if len(ball)]
+    radius = float(torch.stack(sides).mean()) / 2 if sides else math.inf
+    sines = [(number, min(size / radius, LARGEST_RING)) for number, size in RINGS]
+    return model.template.new_tensor([(number, (1 - sine**2) ** 0.5) for number, sine in sines], dtype=torch.float32)
 
 
 def weights_at(

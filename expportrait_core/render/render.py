@@ -72,7 +72,8 @@ def _parts(
     head, own, total = motion.head, motion.head.fit.frames([motion.portrait_frame]), motion.num_frames + 1
     turns = _to_head(head, own.expression, own.poses) if space == "object" else None
     vertices = pose_head(head, motion.portrait_frame)
-    reference = drawer.draw(vertices, portrait, fresh(0, 1), turns).normals
+    with counting_from(motion.portrait_frame, "of the portrait's own clip "):
+        reference = drawer.draw(vertices, portrait, fresh(0, 1), turns).normals
     progress(1, total, reference[0])
     for start, stop in _chunks(motion.num_frames, chunk):
         if space == "object":

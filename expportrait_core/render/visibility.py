@@ -19,7 +19,7 @@ from .backend import Backend, choose_backend
 from .checks import require_faces_of, require_floats, whole_number
 from .entry import drawing
 from .visibility_numba import snap, visible_numba
-from .visibility_nvdiffrast import visible_nvdiffrast
+from .visibility_nvdiffrast import has_room, visible_nvdiffrast
 
 SUBPIXEL_BITS = 8
 ONE_PIXEL = 1 << SUBPIXEL_BITS
@@ -63,25 +63,26 @@ def visible_triangles(
             refuse_undrawable(corners, faces)
         return visible_numba(snapped, inverse_depth, faces, height, width)
     refuse_undrawable(corners, faces)
-    draw = visible_nvdiffrast if backend == "nvdiffrast" else _visible_torch
+    draw = visible_nvdiffrast if backend == "nvdiffrast" and has_room(height, width) else _visible_torch
     return draw(corners[..., :2] / corners[..., 2:], 1 / corners[..., 2].float(), faces, height, width)
 
 
 class Undrawable(ValueError):
     """A mesh that no back end draws, and the frame of it, counted in what was given to the function that raises."""
 
-    def __init__(self, frame: int, what: str) -> None:
-        super().__init__(f"The mesh of frame {frame} {what}")
+    def __init__(self, frame: int, what: str, clip: str = "") -> None:
+        super().__init__(f"The mesh of frame {frame} {clip}{what}")
         self.frame, self.what = frame, what
 
 
 @contextmanager
-def counting_from(first: int) -> Iterator[None]:
-    """Frames of a part of a clip, in sentences: the part's own frame 0 is the clip's frame `first`."""
+def counting_from(first: int, clip: str = "") -> Iterator[None]:
+    """Frames of a part of a clip, in sentences: the part's own frame 0 is the frame `first` of the clip, which can be
+    named."""
     try:
         yield
     except Undrawable as error:
-        raise Undrawable(first + error.frame, error.what) from None
+        raise Undrawable(first + error.frame, error.what, clip) from None
 
 
 def refuse_undrawable(

@@ -20,6 +20,20 @@ log = logging.getLogger(__name__)
 TILE = 8  # pixels; the rasteriser works in tiles, and pictures are padded to whole ones
 
 
+LARGEST = 2048  # pixels of a side that its rasteriser has room for
+
+
+def has_room(height: int, width: int) -> bool:
+    """Whether it can draw pictures, or samples of one, of that size; that it cannot is logged, once."""
+    return max(height, width) <= LARGEST or _too_large()
+
+
+@functools.cache
+def _too_large() -> bool:
+    log.info("nvdiffrast draws at most %d samples a side. Larger pictures are drawn by plain torch.", LARGEST)
+    return False
+
+
 @functools.cache
 def is_installed() -> bool:
     """Whether it is there and draws; what is wrong is logged, once. Older versions are compiled only when they first

@@ -62,7 +62,8 @@ def transfer(
         head_pose: "driver" looks where the driver looks, as seen by its camera; "relative" turns from the portrait's
             own pose as the driver turns from its neutral frame; "portrait" keeps still.
         camera: "portrait" leaves body and camera as they are in the portrait: the head turns about its neck and stays
-            where it is in the picture. "driver" takes over camera, body and place in the driver's picture.
+            where it is in the picture. "driver" takes over camera, body and place in the driver's picture, in the
+            middle of one of the portrait's size.
         expression: "absolute", or "relative": the portrait's own plus what the driver changed since its neutral frame.
         neutral_frame: the driver's frame that both "relative" choices start from.
         gains: by region; None takes over everything as it is.
@@ -93,8 +94,10 @@ def transfer(
     poses[:, NECK], poses[:, HEAD] = split_rotation(head.model, base, target)
 
     translation = base.translation.expand(driver.num_frames, -1)
+    seen_by = portrait.camera.repeat(driver.num_frames)
     if camera == "driver":
         translation = translation + _neck_shift(head, driver)
+        seen_by = driver.camera.within(*portrait.image_size)
     offsets = None
     if gains.wrinkles != 0:
         offsets = model.predict(head, psi, poses[:, JAW], gains.wrinkles)
@@ -103,7 +106,7 @@ def transfer(
         expression=psi,
         poses=poses,
         translation=translation.contiguous(),
-        camera=driver.camera if camera == "driver" else portrait.camera.repeat(driver.num_frames),
+        camera=seen_by,
         fps=driver.fps,
         portrait_frame=portrait_frame,
         offsets=offsets,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from expportrait_core.body import load_head_model, upsample
-from expportrait_core.render import backend, choose_backend, visibility_nvdiffrast, visible_triangles
+from expportrait_core.render import backend, choose_backend, visibility, visibility_nvdiffrast, visible_triangles
 
 from .meshes import blob, look, rotation
 
@@ -220,6 +220,36 @@ def test_compiled_code_that_cannot_be_written_is_a_log_line(
 
     monkeypatch.setattr(IndexDataCacheFile, "save", full)
     assert kernel_of(tmp_path).add(1, 2) == 3 and "cannot be kept ([Errno 28]" in caplog.text
+
+
+def test_what_goes_to_nvdiffrast() -> None:
+    """Front faces alone, in clip space: the picture's first row at y = -1, the nearest corner at depth -1."""
+    xy = torch.tensor([[0.0, 0], [64, 0], [64, 32], [0, 32]])
+    inverse, faces = torch.tensor([2.0, 2, 1, 1]), torch.tensor([[0, 2, 1], [0, 3, 2], [0, 1, 2]])
+    front = visibility_nvdiffrast._front_faces(xy, faces)
+    assert front.tolist() == [0, 1]  # counter-clockwise on the screen, where y points down
+    clip = visibility_nvdiffrast._clip_space(xy, inverse, faces, [32, 64])
+    ndc = clip[:, :3] / clip[:, 3:]
+    torch.testing.assert_close(ndc[:, :2], torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]))
+    assert (ndc[:2, 2] < -0.98).all() and (ndc[2:, 2] > 0.98).all()
+    torch.testing.assert_close(clip[:, 3], 1 / inverse)  # w is the depth: what is interpolated is in perspective
+
+
+def test_what_nvdiffrast_has_no_room_for_is_drawn_by_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    vertices, faces = blob(2)
+    corners = look((2056, 64), 0.6, 0.05).project(vertices[None])
+    expected = visible_triangles(corners, faces, 2056, 64, "torch")
+    monkeypatch.setattr(visibility, "choose_backend", lambda *_: "nvdiffrast")
+    monkeypatch.setattr(visibility, "visible_nvdiffrast", lambda *_: pytest.fail("nvdiffrast was asked"))
+    visibility_nvdiffrast._too_large.cache_clear()
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            assert torch.equal(visible_triangles(corners, faces, 2056, 64), expected)
+    assert caplog.text.count("at most 2048 samples a side") == 1
+    with pytest.raises(pytest.fail.Exception, match="was asked"):
+        visible_triangles(corners, faces, 64, 2048)
 
 
 def test_an_nvdiffrast_that_is_missing_or_broken_is_a_log_line(

@@ -127,3 +127,39 @@ def test_triangles_that_cross_the_near_plane_are_refused_alike_everywhere(depth:
                 draw(backend)
             said.add(str(refused.value))
     assert len(said) == 1 and f"to {depth:.3f} m" in said.pop()
+
+
+@pytest.mark.parametrize(("size", "corners"), [
+    ((300, 300), [[0, 75], [300, 225]]),  # a picture of twice the width, in the middle of a square
+    ((600, 300), [[0, 225], [300, 375]]),
+    ((150, 900), [[300, 0], [600, 150]]),
+])  # fmt: skip
+def test_a_view_within_a_picture_of_another_shape(size: tuple[int, int], corners: list[list[float]]) -> None:
+    """What lay in the corners of the picture lies where the picture now begins and ends."""
+    camera = look((400, 800), 1.0, 1.5)
+    ends = torch.tensor([[0.0, 0, 1], [800, 400, 1]])
+    points = (ends @ torch.linalg.inv(camera.intrinsics[0]).T)[None]
+    points = points @ torch.linalg.inv(camera.world_to_camera[:, :3, :3]).transpose(1, 2) + (
+        torch.linalg.inv(camera.world_to_camera)[:, None, :3, 3]
+    )
+    within = camera.within(*size)
+    seen = within.project(points)[0]
+    assert within.image_size == size
+    torch.testing.assert_close(seen[:, :2] / seen[:, 2:], torch.tensor(corners, dtype=torch.float32), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("before", "after"), [((400, 800), (100, 400)), ((640, 480), (1280, 240))])
+def test_a_resized_picture_keeps_every_point_at_its_share(before: tuple[int, int], after: tuple[int, int]) -> None:
+    camera = look(before, 1.0, 1.5)
+    points = torch.randn(1, 50, 3, generator=torch.Generator().manual_seed(0)) * 0.1
+    shares = []
+    for view in (camera, camera.resized(*after)):
+        seen = view.project(points)[0]
+        height, width = view.image_size
+        shares.append(seen[:, :2] / seen[:, 2:] / torch.tensor([width, height]))
+    torch.testing.assert_close(shares[1], shares[0])
+
+
+def test_the_longer_side_of_a_picture() -> None:
+    assert look((400, 800), 1.0, 1.5).scaled_to(100).image_size == (50, 100)
+    assert look((900, 600), 1.0, 1.5).scaled_to(300).image_size == (300, 200)

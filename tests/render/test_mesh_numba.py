@@ -51,6 +51,20 @@ def test_equal_to_the_same_step_by_step(supersampling: int, threads: int) -> Non
         assert (found - truth).norm() < 2e-3 * truth.norm()
 
 
+def test_the_depth_of_an_outline_has_its_own_gradient() -> None:
+    """Pixels that are covered in part hold the mean of their covered samples, and share the gradient among these."""
+    vertices, faces, camera = views(2)
+    gradients = []
+    for backend, dtype in (("numba", torch.float32), ("torch", torch.float64)):
+        moving = vertices.to(dtype).requires_grad_()
+        maps = render_mesh(moving, faces, camera.replace(intrinsics=camera.intrinsics.to(dtype),
+                           world_to_camera=camera.world_to_camera.to(dtype)), 2, backend=backend)  # fmt: skip
+        partly = (maps.mask > 0) & (maps.mask < 1)
+        assert partly.sum() > 50
+        gradients.append(torch.autograd.grad((maps.depth * partly).sum(), moving)[0])
+    assert (gradients[0] - gradients[1]).norm() < 2e-3 * gradients[1].norm()
+
+
 def test_every_number_of_threads_gives_the_same(threads: int) -> None:
     maps, gradients = drawn_with_gradients("numba", 2, torch.float32)
     torch.set_num_threads(3)

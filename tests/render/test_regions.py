@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from expportrait_core.body import landmark_points, load_head_model, pose_motion, with_level
+from expportrait_core.body import regions as parts
 from expportrait_core.render import (
     DETAILS,
     REGIONS,
@@ -17,8 +18,9 @@ from expportrait_core.render import (
     stream_normals,
     visible_triangles,
 )
-from expportrait_core.render.regions import COARSE, EYES, IRIS, IRISES, NAMES, PUPILS, most_seen
+from expportrait_core.render.regions import COARSE, EYES, IRISES, NAMES, PUPILS, most_seen
 from expportrait_core.types import (
+    HEAD,
     JAW,
     LEFT_EYE,
     NUM_JOINTS,
@@ -101,6 +103,37 @@ def test_regions_lie_where_a_head_has_them(head_model: HeadModel) -> None:
     assert (columns < 128).any() and (columns > 128).any()  # one on each side
 
 
+@pytest.mark.parametrize(("part", "nod"), [(parts.UPPER_TEETH, -0.4), (parts.LOWER_TEETH, 0.2)])
+def test_both_rows_of_teeth_are_teeth(coarse_head: HeadModel, part: int, nod: float) -> None:
+    """With the upper lip raised, the upper row is seen from below, and the lower one from above."""
+    motion = motion_of(coarse_head, size=256, jaw=0.3, focal=4)
+    expression = torch.zeros_like(motion.expression)
+    for unit in ("mouthUpperUpLeft", "mouthUpperUpRight"):
+        expression[:, coarse_head.expression_names.index(unit)] = 1
+    poses = motion.poses.clone()
+    poses[:, HEAD, 0] = nod
+    motion = motion.replace(expression=expression, poses=poses)
+    regions = render_normals(motion, 256, 1, regions=True).regions[0]
+    ids = visible_triangles(motion.camera.project(pose_motion(motion, 0, 1)), coarse_head.fine_faces, 256, 256)[0]
+    seen = torch.where(ids >= 0, coarse_head.parts[coarse_head.fine_faces[ids.clamp(min=0).long(), 0]], -1)
+    assert (seen == part).sum() > 20
+    assert (regions[seen == part] == NAMES.index("teeth")).all()
+
+
+def test_the_hairline_lies_above_the_forehead(head_model: HeadModel) -> None:
+    """The face mesh ends at the hairline (landmark 10), whose forehead is face and behind which is scalp."""
+    motion = motion_of(head_model, size=256, focal=1.3)
+    regions = render_normals(motion, 256, 1, regions=True).regions[0]
+    points = landmark_points(pose_motion(motion, 0, 1), head_model.faces, head_model.landmarks["mediapipe478"])
+    corners = motion.camera.project(points)[0]
+    column, row = (corners[:, :2] / corners[:, 2:]).long().t()
+    height = int(row[152] - row[10])  # of the face
+    above = regions[: int(row[10]), column[10]]
+    scalp = (above == NAMES.index("scalp")).nonzero()[:, 0]
+    assert NAMES[regions[row[151], column[151]]] == "face" and len(scalp) > 0.1 * height
+    assert 0.08 * height < int(row[10]) - int(scalp.max()) < 0.2 * height
+
+
 @pytest.mark.parametrize("level", [0, 1])
 def test_neck_and_shoulders_meet_in_a_smooth_line(level: int, head_model: HeadModel) -> None:
     """Seen from the front it falls, rises to the middle and the same on the other side, and does nothing else."""
@@ -132,7 +165,7 @@ def test_a_sample_has_the_region_with_the_largest_share(coarse_head: HeadModel) 
 
 @pytest.mark.parametrize("level", [0, 1])
 def test_irises_turn_with_the_eyes(level: int, head_model: HeadModel) -> None:
-    """Their centre is where the turned optical axis leaves the ball, and they are as wide as an iris."""
+    """Their centre is where the turned optical axis leaves the ball, and they are as wide as people's, 11.8 mm."""
     model = with_level(head_model, level)
     gazes = ((0.0, 0.0), (0.0, 0.25), (0.0, -0.25))
     motion = motion_of(model, size=512, gaze=gazes, focal=6.0)
@@ -148,7 +181,7 @@ def test_irises_turn_with_the_eyes(level: int, head_model: HeadModel) -> None:
         across = iris.nonzero()[:, 1].float()
         middle = (across.min() + across.max() + 1) / 2
         width = float(across.max() - across.min() + 1)
-        expected = 2 * IRIS * radius * 6.0 * 512 / float(tip[2]) * abs(float(axis[2]))
+        expected = 0.0118 * 6.0 * 512 / float(tip[2]) * abs(float(axis[2]))
         assert abs(float(middle - tip[0] / tip[2])) < 0.06 * expected + 1.5
         assert abs(width / expected - 1) < 0.15
         pupil = (regions[frame] == PUPILS).nonzero()[:, 1].float()

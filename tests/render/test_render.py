@@ -56,13 +56,13 @@ def motion_of(model: HeadModel, size: tuple[int, int] = (64, 64), portrait_frame
     head = PersonalizedHead(
         model, betas, static, static.expand(FRAMES, -1, -1), fit, model.upsampling.level, model.model_id
     )
-    return HeadMotion(head, expression, poses, torch.zeros(FRAMES, 3), camera, portrait_frame=portrait_frame)
+    return HeadMotion(head, expression, poses, torch.zeros(FRAMES, 3), camera, 29.97, portrait_frame)
 
 
 def test_frames_and_reference(model: HeadModel) -> None:
     motion = motion_of(model, portrait_frame=2)  # the fit's last frame is the motion's first
     maps = render_normals(motion, 64)
-    assert maps.convention == NORMALS_CONVENTION and maps.fps == motion.fps
+    assert maps.convention == NORMALS_CONVENTION and maps.fps == 29.97
     torch.testing.assert_close(maps.reference_normals[0], maps.normals[0], rtol=0, atol=1e-4)
     assert (maps.normals[0] - maps.normals[2]).abs().max() > 0.2  # the mouth has opened
     assert (maps.normals[maps.mask == 0] == 0).all() and (maps.depth[maps.mask == 0] == 0).all()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from expportrait_core.body import axis_angle_to_matrix, load_head_model, matrix_to_axis_angle, pose_motion
 from expportrait_core.body.posing import joint_transforms
+from expportrait_core.render import render_normals
 from expportrait_core.transfer import Gains, copy_offsets, transfer
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, HeadMotion, SMPLXFit
 
@@ -158,6 +159,20 @@ def test_in_the_drivers_camera_the_neck_is_where_the_drivers_is(model, driver) -
     torch.testing.assert_close(joint_in_camera(moved, NECK), joint_in_camera(its_own, NECK), atol=1e-5, rtol=0)
     torch.testing.assert_close(its_own.translation, driver.translation)
     assert torch.equal(moved.camera.world_to_camera, driver.camera.world_to_camera)
+
+
+def test_the_drivers_picture_may_have_another_shape_than_the_portraits(head, driver) -> None:
+    """All of it is seen, in the middle of a picture of the portrait's size, which any size of that shape draws."""
+    height, width = head.fit.image_size
+    wide = driver.replace(camera=driver.camera.resized(height, width).cropped(-width / 2, 0, height, 2 * width))
+    motion = transfer(head, wide, camera="driver", gains=NO_WRINKLES)
+    assert motion.camera.image_size == (height, width)
+    points = torch.tensor([[[0.0, 0, 0], [0.05, 0.1, 0.02]]]) + head.fit.translation[:1, None]
+    before, after = (camera[:1].project(points)[0] for camera in (wide.camera, motion.camera))
+    before, after = before[:, :2] / before[:, 2:], after[:, :2] / after[:, 2:]
+    torch.testing.assert_close(after, before / 2 + torch.tensor([0, height / 4]), atol=1e-2, rtol=1e-5)
+    drawn = render_normals(motion, (height // 2, width // 2), 1)
+    assert drawn.normals.shape[1:3] == drawn.reference_normals.shape[1:3] == (height // 2, width // 2)
 
 
 def test_relative_expression_adds_what_the_driver_changed(head, driver) -> None:
