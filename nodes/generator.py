@@ -30,8 +30,8 @@ class PhotoPreview(io.ComfyNode):
                 io.Image.Input("picture", tooltip="The cropped portrait that the head was made from."),
                 HeadMotion.Input("motion", tooltip="The head and what moves it."),
                 io.Mask.Input("mask", optional=True, tooltip="Where the person is; found in the picture if not given."),
-                io.Int.Input("width", default=512, min=64, max=4096, step=8, tooltip="Width of the video in pixels."),
-                io.Int.Input("height", default=512, min=64, max=4096, step=8, tooltip="Height of the video in pixels."),
+                io.Int.Input("width", default=512, min=64, max=4096, step=2, tooltip="Width of the video in pixels."),
+                io.Int.Input("height", default=512, min=64, max=4096, step=2, tooltip="Height of the video in pixels."),
                 io.Combo.Input(
                     "background",
                     options=BACKGROUNDS,

@@ -28,10 +28,10 @@ class RenderNormals(io.ComfyNode):
             inputs=[
                 HeadMotion.Input("motion", tooltip="The head and what moves it."),
                 io.Int.Input(
-                    "width", default=512, min=64, max=4096, step=8, tooltip="Width of the pictures in pixels."
+                    "width", default=512, min=64, max=4096, step=2, tooltip="Width of the pictures in pixels."
                 ),
                 io.Int.Input(
-                    "height", default=512, min=64, max=4096, step=8, tooltip="Height of the pictures in pixels."
+                    "height", default=512, min=64, max=4096, step=2, tooltip="Height of the pictures in pixels."
                 ),
                 io.Combo.Input(
                     "space",

@@ -93,3 +93,11 @@ def test_the_choices_of_the_command_line_are_the_cores(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         main(["render", "--help"])
     assert "{" + ",".join(CHOICES["head_pose"]) + "}" in capsys.readouterr().out
+
+
+def test_a_head_of_pictures_that_are_no_squares_is_drawn_in_their_shape(folder: Path) -> None:
+    head = load_head(folder / "head.safetensors")
+    wide = head.fit.replace(camera=head.fit.camera.cropped(-32, 0, 128, 192), landmarks=None, landmark_scheme=None)
+    saved = head.replace(fit=wide).save(folder / "wide.safetensors")
+    assert main(["render", str(saved), str(folder / "driver.npz"), "--size", "96", "-o", str(folder / "wide.mp4")]) == 0
+    assert read_clip(folder / "wide.mp4")[0].shape == (3, 64, 96, 3)
