@@ -17,14 +17,9 @@ from .unfolded import TooMany
 
 MARK = object()
 MAX_MEMO = 1 << 24  # a stream numbers what it remembers; a damaged one would ask for any amount of memory
-SETS = (0x8F, 0x90, 0x91)  # EMPTY_SET, ADDITEMS, FROZENSET
 MOST_DIGITS = 1000  # of a number that is written in decimals
 LARGEST_KEY = 1 << 60  # Python hashes whole numbers below it to themselves, and larger ones as one wants them
 COPIES, SLACK = 4, 1 << 16  # bytes may be handed over as text, as bytes and as a state, and small values are recalled
-
-
-class Refused(Exception):
-    """A name that is not on the list, or a value that is neither an array nor a plain container."""
 
 
 def parse(
@@ -71,8 +66,6 @@ class _Machine:
                 return self.stack.pop()
             operation = operations.get(opcode)
             if operation is None:
-                if opcode in SETS:
-                    raise Refused("a set")
                 raise ValueError(f"instruction {chr(opcode)!r} at byte {self.at - 1} is none that values need")
             operation(self)
         raise ValueError("it ends before its last instruction")

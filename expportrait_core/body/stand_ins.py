@@ -13,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .pickle_stream import Refused, require_key
+from .pickle_stream import require_key
 
 PLAIN_KINDS = "biufcSU?"  # dtype kinds that hold values and not Python objects
 LONGEST_CODE = 16  # characters of a dtype's code, "<U1000000000" is one; longer ones are records
 MOST_AXES = 32  # of an array; numpy's own limit was that
+
+
+class Refused(Exception):
+    """A name that is not on the list, or a value that is neither an array nor a plain container."""
 
 
 def find(module: str, name: str) -> Any:

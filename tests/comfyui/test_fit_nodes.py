@@ -346,8 +346,7 @@ def test_smooth_and_retime(server) -> None:
 
 def test_retime_fills_the_gaps_of_both_performances(server, fit) -> None:
     save_fit(fit.frames([*range(20), *range(40, fit.num_frames)]), server.base / "input" / "holes.npz")
-    joined = {"fit": ["fit", 0], "next_fit": ["fit", 0], "fps": 0.0, "start": 0, "end": 0, "loop": "once",
-              "times": 1, "blend": 0.0}  # fmt: skip
+    joined = dict(fit=["fit", 0], next_fit=["fit", 0], fps=0.0, start=0, end=0, loop="once", times=1, blend=0.0)
     graph = {
         "model": MODEL, "fit": n(LOAD, head_model=["model", 0], file="holes.npz"),
         "filled": n("ExpPortraitRetimeFit", **joined, fill_gaps=True),

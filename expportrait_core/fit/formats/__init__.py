@@ -110,11 +110,9 @@ def load_fit_and_format(path: str | Path, options: Options = Options()) -> tuple
 
 
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
-    # names say what a folder holds, also those of the folders around it: "." has none
-    if path.name in ("", ".."):
+    if path.name in ("", ".."):  # names say what a folder holds, and "." has none
         path = path.resolve()
     with sentences(path.name or str(path)) as reading:
-        path = path.absolute() if path.exists() else path
         require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():
             reading.format_name = READERS[0].name

@@ -12,7 +12,6 @@ import numpy as np
 
 from ...body.unpickle import read_pickle
 from ...types import SMPLXFit
-from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, ten_expressions
 from .frames import Frame, how_many, numbered, read_all, stack, stacked_turns
@@ -22,7 +21,6 @@ from .source import Source
 NAME = "DELTA"
 LOOKS_LIKE = "a folder of person_f000000_param.pkl"
 PATTERN = r".*_f(\d+)_param\.pkl"
-SUBJECT = r"(.*)_f\d+_param\.pkl"
 KEYS = {"shape", "full_pose", "cam", "exp"}
 SIDE = 512
 FPS = 25.0
@@ -36,12 +34,6 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source, options: Options) -> SMPLXFit:
     if source.kind == "folder":
-        subjects = sorted({match[1] for match in map(re.compile(SUBJECT).fullmatch, source.files) if match})
-        if len(subjects) > 1:
-            raise Refusal(
-                f"{source.path.name} holds frames of {len(subjects)} subjects: {', '.join(subjects[:6])}, expected "
-                f"one. Give each its own folder."
-            )
         frames = numbered(source.path, source.files, PATTERN)
         contents = read_all(frames, read_pickle)
     else:

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..refusal import InRow, Refusal, of_file
-from .values import HUGE, LAST_NUMBER, kind_of, numbers, picture_size, require_finite, shape_values, value_of
+from .values import HUGE, LAST_NUMBER, kind_of, numbers, require_finite, value_of
 
 MOST_COEFFICIENTS = 1000  # of shape or expression; SMPL-X and FLAME have 400 in all
-ONE_PERSON = 0.5  # of a shape's values, standard deviations of people: what one person's may differ by. Our choice
 
 log = logging.getLogger(__name__)
 
@@ -127,51 +126,6 @@ def how_many(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> int:
             f"{what} holds {count:,} values, expected at most {MOST_COEFFICIENTS:,} coefficients. The file is damaged."
         )
     return count
-
-
-def one_shape(contents: Sequence[Any], frames: Sequence[Frame], key: str) -> np.ndarray:
-    """[B] of the person's shape, which these trackers write anew into every frame: that of the first.
-
-    Raises:
-        Refusal: the shape of another frame is another person's.
-    """
-    first = None
-    for content, frame in zip(contents, frames, strict=True):
-        name = frame.path.name
-        shape = shape_values(value_of(content, key, name), f"{name}: {key}")
-        if first is None:
-            first = shape
-        elif shape.shape != first.shape or np.abs(shape - first).max() > ONE_PERSON:
-            raise Refusal(
-                f"{key} in {name} is another person's than in {frames[0].path.name}, expected one person in all "
-                f"frames: the folder is mixed from two clips. Give each its own folder."
-            )
-    return first
-
-
-def one_size(contents: Sequence[Any], frames: Sequence[Frame], *keys: str) -> tuple[int, int]:
-    """The two sides of the pictures, written as one value or as two, which all frames share.
-
-    Raises:
-        Refusal: the pictures of two frames have different sizes.
-    """
-    sizes = []
-    for content, frame in zip(contents, frames, strict=True):
-        name = frame.path.name
-        given = [value_of(content, key, name) for key in keys]
-        sizes.append(picture_size(given[0] if len(given) == 1 else given, f"{name}: {', '.join(keys)}"))
-    require_one_size(sizes, frames)
-    return sizes[0]
-
-
-def require_one_size(sizes: Sequence[tuple[int, int]], frames: Sequence[Frame], tolerance: int = 0) -> None:
-    for size, frame in zip(sizes, frames, strict=True):
-        if max(abs(a - b) for a, b in zip(size, sizes[0], strict=True)) > tolerance:
-            raise Refusal(
-                f"The pictures have {sizes[0][0]} by {sizes[0][1]} pixels in frame {frames[0].number} of "
-                f"{frames[0].path.name}, and {size[0]} by {size[1]} in frame {frame.number} of {frame.path.name}, "
-                f"expected one size: this is mixed from two clips. Separate them."
-            )
 
 
 def stacked_turns(

@@ -13,7 +13,7 @@ from ...types import Camera, SMPLXFit
 from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, neutral_expression, poses
-from .frames import Frame, numbered, read_all, require_one_size, stack
+from .frames import Frame, numbered, read_all, stack
 from .source import Source, read_json
 from .values import picture_size, whole_number
 
@@ -77,6 +77,5 @@ def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
     picture = np.round(padded / (1 + ratio))
     centre = stack(contents, frames, "princpt", 2) - (padded - picture) // 2
     k = cameras.intrinsics(stack(contents, frames, "focal", 2), centre)
-    require_one_size([(int(w), int(h)) for w, h in picture], frames, tolerance=2)  # LHM rounds its padding
     width, height = picture[0]
     return cameras.opencv(k, np.tile(np.eye(4), (len(frames), 1, 1)), (int(height), int(width)))

@@ -10,10 +10,11 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses
-from .frames import Frame, eyelids_of, how_many, one_shape, one_size, stack, stacked_turns
+from .frames import Frame, eyelids_of, how_many, stack, stacked_turns
 from .pixel3dmm import first_frame, read_frames
 from .rotations import from_6d
 from .source import Source
+from .values import picture_size, shape_values, value_of
 
 NAME = "metrical-tracker"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with an opencv block"
@@ -30,9 +31,11 @@ def read(source: Source, options: Options) -> SMPLXFit:
     count = len(frames)
     eyes = stacked_turns(from_6d, contents, frames, "flame.eyes", 2, 6)
     jaw = stacked_turns(from_6d, contents, frames, "flame.jaw", 6)
+    name = frames[0].path.name
+    shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")
     values = how_many(contents, frames, "flame.exp")
     return build(
-        one_shape(contents, frames, "flame.shape"), stack(contents, frames, "flame.exp", values), f"flame{values}",
+        shape, stack(contents, frames, "flame.exp", values), f"flame{values}",
         poses(count, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1]), np.zeros((count, 3)),
         given_camera(options, count) or _camera(frames, contents), "flame", options.fps or FPS,
         [frame.number for frame in frames],
@@ -41,6 +44,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
 
 
 def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
-    size = one_size(contents, frames, "img_size")
+    name = frames[0].path.name
+    size = picture_size(value_of(contents[0], "img_size", name), f"{name}: img_size")
     w2c = cameras.extrinsics(stack(contents, frames, "opencv.R", 3, 3), stack(contents, frames, "opencv.t", 3))
     return cameras.opencv(stack(contents, frames, "opencv.K", 3, 3), w2c, size)

@@ -13,11 +13,11 @@ from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
 from .build import Options, build, given_camera, poses
-from .frames import Frame, eyelids_of, numbered, one_shape, one_size, read_all, stack, stacked_turns
+from .frames import Frame, eyelids_of, numbered, read_all, stack, stacked_turns
 from .rotations import from_6d
 from .source import Source
 from .torch_file import read_torch
-from .values import value_of, whole_number
+from .values import picture_size, shape_values, value_of, whole_number
 
 NAME = "Pixel3DMM"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with R_rotation_matrix"
@@ -61,8 +61,10 @@ def read(source: Source, options: Options) -> SMPLXFit:
     eyes = stacked_turns(from_6d, contents, frames, "flame.eyes", 2, 6)
     neck, jaw = (stacked_turns(from_6d, contents, frames, key, 6) for key in ("flame.neck", "flame.jaw"))
     full_pose = poses(count, neck=neck, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1])
+    name = frames[0].path.name
+    shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")
     return build(
-        one_shape(contents, frames, "flame.shape"), stack(contents, frames, "flame.exp", 100), "flame100", full_pose,
+        shape, stack(contents, frames, "flame.exp", 100), "flame100", full_pose,
         np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents), "flame",
         options.fps or FPS, [frame.number for frame in frames],
         eyelids=eyelids_of(contents, frames, "flame.eyelids"),
@@ -76,7 +78,7 @@ def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
     serial = next((key.removeprefix("R_base_") for key in keys if key.startswith("R_base_")), None)
     if serial is None:
         raise Refusal(f"{name} has no camera R_base_… in it. Track the clip again.")
-    size = one_size(contents, frames, "img_size")
+    size = picture_size(value_of(contents[0], "img_size", name), f"{name}: img_size")
     side = size[0]
     focal = stack(contents, frames, "camera.fl", 1)[:, 0] * side
     # the tracker's pixels count from the centre of the first one (hence a half), its x is mirrored about size - 1

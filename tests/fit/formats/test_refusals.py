@@ -229,7 +229,7 @@ def test_frame_rates(tmp_path: Path, rate: np.ndarray) -> None:
             {"bbox_mmdet": [0, 0, 1e300, 1]},
             r"take_7: The pictures would be 1e\+300×\d+ pixels \(width×height\), expected 1",
         ),
-        ({"focal": [-5, 5]}, r"take_7: The camera has focal lengths of -5 and 5 pixels in frame 2 of 4, expected"),
+        ({"focal": [-5, 5]}, r"take_7: The camera has a focal length of zero or less: -5 pixels in frame 2 of 4"),
         ({"focal": [float("inf"), 5]}, r"00001_0\.json: focal holds NaN or infinite values"),
         ({"focal": [5]}, r"00001_0\.json: focal has shape \[1\], expected \[2\]"),
     ],
