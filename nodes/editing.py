@@ -162,14 +162,13 @@ class RetimeFit(io.ComfyNode):
     ) -> io.NodeOutput:  # fmt: skip
         from ..expportrait_core import fit as step
 
-        def filled(some):
-            return step.interpolate_gaps(step.insert_missing_frames(some)) if fill_gaps else some
-
-        made = filled(step.trim_fit(fit.fit, start, end or None))
+        made = step.trim_fit(fit.fit, start, end or None)
+        if fill_gaps:
+            made = step.interpolate_gaps(step.insert_missing_frames(made))
         if fps:
             made = step.resample_fit(made, fps)
         if next_fit is not None:
-            made = step.join_fits(made, filled(next_fit.fit), blend)
+            made = step.join_fits(made, next_fit.fit, blend)
         made = step.loop_fit(made, times, loop, blend)
         return io.NodeOutput(ModelFit(made, fit.model), made.num_frames, made.fps)
 

@@ -344,19 +344,6 @@ def test_smooth_and_retime(server) -> None:
     assert made.num_frames == 2 * one and made.fps == 50 and answer["outputs"]["count"]["text"] == [str(2 * one)]
 
 
-def test_retime_fills_the_gaps_of_both_performances(server, fit) -> None:
-    save_fit(fit.frames([*range(20), *range(40, fit.num_frames)]), server.base / "input" / "holes.npz")
-    joined = dict(fit=["fit", 0], next_fit=["fit", 0], fps=0.0, start=0, end=0, loop="once", times=1, blend=0.0)
-    graph = {
-        "model": MODEL, "fit": n(LOAD, head_model=["model", 0], file="holes.npz"),
-        "filled": n("ExpPortraitRetimeFit", **joined, fill_gaps=True),
-        "as_it_is": n("ExpPortraitRetimeFit", **joined, fill_gaps=False),
-    } | {f"count {name}": n("PreviewAny", source=[name, 1]) for name in ("filled", "as_it_is")}  # fmt: skip
-    outputs = server.run(graph)["outputs"]
-    counts = [int(outputs[f"count {name}"]["text"][0]) for name in ("filled", "as_it_is")]
-    assert counts == [2 * fit.num_frames, 2 * fit.num_frames - 40]
-
-
 def test_edit_expression_without_and_with_a_performance(server, fit) -> None:
     graph = {
         "model": MODEL,

@@ -215,21 +215,6 @@ def test_missing_frames_are_inserted_and_marked(performance: SMPLXFit) -> None:
         insert_missing_frames(fit.replace(frame_ids=torch.tensor([0, 1, 2, 10**9])))
 
 
-@pytest.mark.parametrize("fps", [12.5, 50.0])
-def test_missing_frames_keep_their_time_at_another_rate(performance: SMPLXFit, fps: float) -> None:
-    """2° a frame, and frames 30 to 79 were lost: the face that comes after them comes as late as it did."""
-    numbers = torch.cat([torch.arange(30), torch.arange(80, 100)])
-    fit = turning(performance, 2.0 * numbers).replace(frame_ids=numbers)
-    resampled = resample_fit(fit, fps)
-    per = round(fps * 2 / 25) / 2
-    assert resampled.num_frames == round(99 * per) + 1 and resampled.frame_ids.diff().eq(1).all()
-    assert resampled.valid.nonzero()[:, 0].tolist() == [
-        i for i in range(resampled.num_frames) if i / per <= 29 or i / per >= 80
-    ]
-    steps = steps_degrees(resampled)[:-1]  # the last one may be shorter
-    assert torch.allclose(steps, torch.full_like(steps, 2 / per), atol=1e-2)
-
-
 def test_a_retimed_fit_has_nothing_missing(performance: SMPLXFit) -> None:
     """A second Retime must not take the frames that a lower rate leaves out for lost ones."""
     for fit in (resample_fit(performance, 10), resample_fit(performance, 60), loop_fit(performance, 2, "seamless"),

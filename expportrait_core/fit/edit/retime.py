@@ -8,7 +8,7 @@ import torch
 
 from ...types import SMPLXFit
 from .blinks import sampled_lids
-from .gaps import insert_missing_frames, interpolate_gaps
+from .gaps import interpolate_gaps
 from .sampling import sample_fit
 
 MOST_FRAMES = 1_000_000
@@ -20,18 +20,15 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
 
     Rotations are taken on the shortest way between frames, the rest along straight lines. Going down, a blink whose
     height would fall between two frames is moved to the nearer one, so none is lost (where expressions have names).
-    A new frame is valid where the frames that it lies between are. Frames that the fit's numbering leaves out have
-    their time, too: what is seen then lies between their neighbours and is not valid. Frame numbers count in the new
-    rate.
+    A new frame is valid where the frames that it lies between are. Frame numbers count in the new rate.
 
     Raises:
-        ValueError: a rate that is no number above 0, far more frames than a clip has, or a damaged numbering.
+        ValueError: a rate that is no number above 0, or far more frames than a clip has.
     """
     if not 0 < fps < math.inf:
         raise ValueError(f"The new frame rate is {fps}, expected a number above 0.")
     if fps == fit.fps:
         return fit
-    fit = insert_missing_frames(fit)
     count = max(1, round((fit.num_frames - 1) * fps / fit.fps) + 1)
     if count > MOST_FRAMES:
         raise ValueError(f"{fit.num_frames} frames at {fit.fps:g} would become {count} at {fps:g} frames per second.")
