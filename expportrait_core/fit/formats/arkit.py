@@ -34,7 +34,6 @@ JAW_OPEN, JAW_SIDE = 0.4, 0.13  # radians of the jaw joint at 1: 36 and 12 mm at
 GAZE = 0.5  # radians of an eye at eyeLook… = 1, where the app gives no eye angles. Our choice
 NECK_SHARE = 0.4  # of the head's rotation; the tracker's choice too
 LOWEST_UNIT, HIGHEST_UNIT = -1.0, 2.0  # ARKit's are 0 to 1; what artists exaggerate afterwards goes beyond. Our choice
-TIMES = ("timecode", "timestamp", "time", "seconds")  # columns that say when, in any capitals
 FARTHEST = 360.0  # degrees of a head or an eye
 SIZE = (512, 512)
 UNITS = tuple(
@@ -69,7 +68,6 @@ def read(source: Source, options: Options) -> SMPLXFit:
     rows = len(source.content[source.keys[0]])
     if rows == 0:
         raise Refusal(f"{name} has no frames, only its header. Record again.")
-    fps, frame_ids, kept = timing(_times(source, columns), _repeated(source), name)
     seen = _seen(source, columns, rows)
     _require_whole_rows(source, seen)
 
@@ -89,6 +87,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         head[:, [0, 2]] *= -1
         eyes = {"left": eyes["right"] * [-1, 1], "right": eyes["left"] * [-1, 1]}
     degrees = _in_degrees(head, *eyes.values())  # one app writes all of them alike
+    fps, frame_ids = timing(source.content[columns["timecode"]] if "timecode" in columns else [""] * rows, name)
 
     # ARKit's axes are the body's: x to its left, y up, z out of the face (Apple, ARFaceAnchor). What Live Link Face
     # writes is positive for a turn to the person's left, for a head that goes *up* (so against ARKit's x, and as
@@ -108,11 +107,10 @@ def read(source: Source, options: Options) -> SMPLXFit:
     expression = np.zeros((rows, len(names)))
     for column, unit in enumerate(names):
         expression[:, column] = units.get(unit, 0)
-    frames = len(kept)
-    camera = given_camera(options, frames)
-    camera = camera or cameras.frontal(frames, np.array([0, eye_height, 0]), options.image_size or SIZE)
-    return build(np.zeros(10), expression[kept], "arkit", full_pose[kept], np.zeros((frames, 3)), camera,
-                 "default-head", options.fps or fps, frame_ids, seen[kept])  # fmt: skip
+    camera = given_camera(options, rows)
+    camera = camera or cameras.frontal(rows, np.array([0, eye_height, 0]), options.image_size or SIZE)
+    return build(np.zeros(10), expression, "arkit", full_pose, np.zeros((rows, 3)), camera, "default-head",
+                 options.fps or fps, frame_ids, seen)  # fmt: skip
 
 
 @functools.cache
@@ -163,18 +161,6 @@ def _other_side(unit: str) -> str:
     if unit.endswith("Left"):
         return unit[:-4] + "Right"
     return unit[:-5] + "Left" if unit.endswith("Right") else unit
-
-
-def _times(source: Source, columns: dict[str, str]) -> list[str]:
-    named = {key.lower(): column for key, column in columns.items()}
-    column = next((named[name] for name in TIMES if name in named), None)
-    return [""] * len(source.content[source.keys[0]]) if column is None else source.content[column]
-
-
-def _repeated(source: Source) -> np.ndarray:
-    """[F] whether a row is, cell for cell, the one before it."""
-    rows = list(zip(*source.content.values(), strict=True))
-    return np.array([False, *(a == b for a, b in zip(rows, rows[1:]))])
 
 
 def _seen(source: Source, columns: dict[str, str], rows: int) -> np.ndarray:
