@@ -21,6 +21,7 @@ from . import cameras
 from .arrays import read_npy
 from .build import Options, build, given_camera, poses
 from .frames import Frame, choose_person, how_many, in_order, picture_numbers, read_all, stack
+from .mixed import shapes_of
 from .source import Source, open_folder
 
 NAME = "EMICA / EMOCA"
@@ -56,7 +57,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         head, jaw = stack(contents, frames, "globalpose", 3), stack(contents, frames, "jawpose", 3)
     betas, values = (how_many(contents, frames, key) for key in ("shape", "exp"))
     return build(
-        stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), f"flame{values}",
+        shapes_of(contents, frames, "shape", betas), stack(contents, frames, "exp", values), f"flame{values}",
         poses(count, global_orient=head, jaw=jaw), np.zeros((count, 3)),
         given_camera(options, count) or _camera(frames, contents, options.focal), "flame", options.fps or FPS,
         [frame.number for frame in frames],
