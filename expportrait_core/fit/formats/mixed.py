@@ -7,6 +7,7 @@ and the mean is taken.
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -88,3 +89,12 @@ def same_size(sizes: Sequence[tuple[int, int]], frames: Sequence[Frame], what: s
         f"{usual[0]}×{usual[1]} in {counts[usual]} of {len(sizes)} frames, expected one size in all. Give the frames "
         f"of each size their own folder."
     )
+
+
+def warn_names(names: Sequence[str], folder: str) -> None:
+    """Frames whose names differ in more than their last number may be of several clips, whose numbers mix."""
+    clips = Counter(re.sub(r"\d+\D*$", "", name) for name in names)
+    if len(clips) > 1 and max(clips.values()) > 1:
+        found = ", ".join(f"{clip or 'a number'}… ({count})" for clip, count in sorted(clips.items())[:4])
+        log.warning("%s holds frames whose names begin differently: %s. Where they are of several clips, give each its "
+                    "own folder.", folder, found)  # fmt: skip

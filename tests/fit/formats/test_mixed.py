@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -173,3 +174,40 @@ def test_frames_that_call_themselves_by_another_number(
     (folder / "00001.frame").rename(folder / "00009.frame")
     load_fit(tmp_path / "a")
     assert "00009.frame says that it is frame 1, and so it does not go with the files beside it" in caplog.text
+
+
+def rename_emica(root: Path) -> None:
+    files.write_emica(root)
+    (root / "00003_000").rename(root / "other_00003_000")
+
+
+def rename_picture(root: Path) -> None:
+    files.write_smplifyx(root)
+    (root / "results" / "img_0003").rename(root / "results" / "holiday_0003")
+
+
+def rename_ehm(root: Path) -> None:
+    files.write_ehm(root)
+    path = root / "optim_tracking_ehm.pkl"
+    content = pickle.loads(path.read_bytes())  # noqa: S301 - written by this test
+    content["other_000003"] = content.pop("frame_000003")
+    path.write_bytes(pickle.dumps(content))
+
+
+NAMED = [
+    (files.write_emica, rename_emica, "clip holds frames whose names begin differently: a number… (3), other_… (1)"),
+    (files.write_smplifyx, rename_picture, "clip holds frames whose names begin differently: holiday_… (1), img_"),
+    (files.write_ehm, rename_ehm, "optim_tracking_ehm.pkl holds frames whose names begin differently: frame_… (3)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("write", "rename", "sentence"), NAMED)
+def test_pictures_of_two_clips(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, write, rename, sentence: str
+) -> None:
+    write(tmp_path / "one")
+    load_fit(tmp_path / "one")
+    assert "begin differently" not in caplog.text
+    rename(tmp_path / "clip")
+    load_fit(tmp_path / "clip")
+    assert sentence in caplog.text
