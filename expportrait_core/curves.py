@@ -15,6 +15,7 @@ from .body import axis_angle_to_matrix
 from .fit import quaternions
 from .fit.edit.controls import ACROSS, JAW_OPEN, UP
 from .fit.edit.expression_names import names_of
+from .fit.edit.gaps import has_clips_numbering, insert_missing_frames
 from .fit.head_pose import skull_rotation
 from .types import JAW, LEFT_EYE, RIGHT_EYE, HeadModel, SMPLXFit
 
@@ -49,13 +50,18 @@ def fit_curves(fit: SMPLXFit, model: HeadModel) -> Tensor:
         ValueError: the fit's expressions are not the model's.
     """
     fit.require_space(model)
+    frames, missing = fit.num_frames, 0
+    if has_clips_numbering(fit):
+        fit = insert_missing_frames(fit)
+        missing = fit.num_frames - frames
     panels = [panel for panel in _panels(fit.to("cpu"), model.to("cpu")) if panel.curves]
     height = HEADER + len(panels) * (PANEL_HEIGHT + GAP) - GAP + FOOTER
     canvas = _Canvas(height)
     height_of, width_of = fit.image_size
     canvas.write("Fit over time", LEFT, 38, 0.95, INK)
-    unseen = int((~fit.valid).sum())
-    words = [f"{fit.num_frames} frames", f"{fit.num_frames / fit.fps:.2f} s at {fit.fps:g} per second",
+    unseen = int((~fit.valid).sum()) - missing
+    words = [f"{frames} frames" + f" and {missing} missing" * (missing > 0),
+             f"{fit.num_frames / fit.fps:.2f} s at {fit.fps:g} per second",
              f"pictures of {width_of} x {height_of}", f"expressions '{fit.expression_space}'"]  # fmt: skip
     words += [f"no face in {unseen} frames (shaded)"] if unseen else []
     canvas.write(",  ".join(words), LEFT, 64, 0.52, FAINT)

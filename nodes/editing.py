@@ -164,11 +164,12 @@ class RetimeFit(io.ComfyNode):
 
         made = step.trim_fit(fit.fit, start, end or None)
         if fill_gaps:
-            made = step.interpolate_gaps(step.insert_missing_frames(made))
+            made = step.interpolate_gaps(made)
         if fps:
             made = step.resample_fit(made, fps)
         if next_fit is not None:
-            made = step.join_fits(made, next_fit.fit, blend)
+            following = step.insert_missing_frames(next_fit.fit)
+            made = step.join_fits(made, step.interpolate_gaps(following) if fill_gaps else following, blend)
         made = step.loop_fit(made, times, loop, blend)
         return io.NodeOutput(ModelFit(made, fit.model), made.num_frames, made.fps)
 

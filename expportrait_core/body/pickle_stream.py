@@ -47,6 +47,16 @@ def require_key(key: Any) -> None:
         raise ValueError("it has a key that is neither text nor a number")
 
 
+class SetOf:
+    """A set: that there is one is all that is known of it, because keys would have to be hashed to make it."""
+
+    def __init__(self, *ignored: object) -> None:
+        pass
+
+    def extend(self, values: list[Any]) -> None:
+        pass
+
+
 class _Machine:
     def __init__(
         self, data: bytes, find: Callable[[str, str], Any], persistent: Callable[[Any], Any] | None = None
@@ -155,6 +165,9 @@ class _Machine:
     def extend(self, values: list[Any]) -> None:
         self.container(list).extend(values)
 
+    def fill_set(self, values: list[Any]) -> None:
+        self.container(SetOf).extend(values)
+
     def update(self, values: list[Any]) -> None:
         if len(values) % 2:
             raise ValueError("it gives a key without a value")
@@ -164,7 +177,7 @@ class _Machine:
 
     def container(self, kind: type) -> Any:
         if not self.stack or not isinstance(self.stack[-1], kind):
-            raise ValueError(f"it fills a {kind.__name__} that is none")
+            raise ValueError(f"it fills a {'set' if kind is SetOf else kind.__name__} that is none")
         return self.stack[-1]
 
 
@@ -264,6 +277,9 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
         "d": _dict,
         "s": lambda m: m.update(m.last(2)),
         "u": lambda m: m.update(m.since_mark()),
+        "\x8f": _push(lambda m: SetOf()),
+        "\x90": lambda m: m.fill_set(m.since_mark()),
+        "\x91": _push(lambda m: SetOf(m.since_mark())),  # FROZENSET
         # what was given before
         "p": lambda m: m.remember(_whole(m.line())),
         "q": lambda m: m.remember(m.take(1)[0]),
@@ -283,4 +299,4 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
         "Q": lambda m: m.outside(),  # BINPERSID
     }.items()
 }
-"""What is left out asks for more than values: sets, buffers, extensions, ids of objects as lines of text."""
+"""What is left out asks for more than values: buffers, extensions, ids of objects as lines of text."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .pickle_stream import require_key
+from .pickle_stream import SetOf, require_key
 
 PLAIN_KINDS = "biufcSU?"  # dtype kinds that hold values and not Python objects
 LONGEST_CODE = 16  # characters of a dtype's code, "<U1000000000" is one; longer ones are records
@@ -265,6 +265,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): _ordered,
     ("__builtin__", "bytes"): _bytes,
+    **{(module, kind): SetOf for module in ("builtins", "__builtin__") for kind in ("set", "frozenset")},
     ("builtins", "object"): _base,  # only ever the base that copyreg's call names
     ("__builtin__", "object"): _base,
     ("copyreg", "_reconstructor"): _reconstructor,

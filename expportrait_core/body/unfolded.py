@@ -14,6 +14,10 @@ import numpy as np
 MOST_VALUES = 1 << 23  # 64 MiB as doubles; ten thousand frames of 800 values each. Our choice
 
 
+class NoPlainValue(Exception):
+    """A harmless kind of value that no array, list or dictionary is."""
+
+
 class TooMany(ValueError):
     """More values than a file of its size can mean."""
 

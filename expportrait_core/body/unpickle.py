@@ -15,9 +15,9 @@ from typing import Any
 
 from ..reach import require_reach
 from . import stand_ins
-from .pickle_stream import parse
+from .pickle_stream import SetOf, parse
 from .stand_ins import Array, Dtype, Holder, LeftOut, Refused, Stateful
-from .unfolded import Budget, TooMany, require_unfolded
+from .unfolded import Budget, NoPlainValue, TooMany, require_unfolded
 
 MAX_BYTES = 2 << 30  # of one pickle; a body model has 0.1 to 0.6 GiB. Our choice
 
@@ -56,6 +56,11 @@ def unpickle(
             f"{name} asks for {error}, and only arrays and plain containers are read from pickles: anything else could "
             f"run a program. If you trust its source, open it where it was made and save its arrays as .npz."
         ) from None
+    except NoPlainValue as error:
+        raise ValueError(
+            f"{name} holds {error}, and only arrays, numbers, text, lists and dictionaries are read from pickles. If "
+            f"you trust its source, open it where it was made, and save it again with lists or arrays instead."
+        ) from None
     except TooMany as error:
         raise ValueError(f"{name} holds {error}. No fit or body model is like that; it is made to do harm.") from None
     except RecursionError:
@@ -76,6 +81,8 @@ def _plain(value: Any, seen: dict[int, Any], budget: Budget) -> Any:
     """The tree without stand-ins. What is shared is resolved once, so that references cannot multiply it."""
     if id(value) in seen:
         return seen[id(value)]
+    if isinstance(value, SetOf):
+        raise NoPlainValue("a set")
     if isinstance(value, Stateful):
         value.spend = budget.spend
     if isinstance(value, Stateful | Array):
@@ -86,7 +93,7 @@ def _plain(value: Any, seen: dict[int, Any], budget: Budget) -> Any:
         made = {key: _plain(inner, seen, budget) for key, inner in value.items()}
     elif isinstance(value, list | tuple):
         made = type(value)(_plain(inner, seen, budget) for inner in value)
-    elif value is None or isinstance(value, str | bytes | bytearray | int | float | complex | set | frozenset):
+    elif value is None or isinstance(value, str | bytes | bytearray | int | float | complex):
         return value
     else:
         raise Refused(f"an object of the kind '{type(value).__name__}'")

@@ -315,3 +315,16 @@ def test_shared_tuples_are_neither_hashed_nor_written_out() -> None:
     ):
         with pytest.raises(ValueError, match=sentence):
             unpickle(data, "fit.pkl")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("value", [{1, 2}, set(), frozenset("ab")])
+def test_a_set_is_told_as_one(tmp_path: Path, protocol: int, value: set | frozenset) -> None:
+    path = tmp_path / "fit.pkl"
+    path.write_bytes(pickle.dumps({"betas": np.zeros(3), "seen": [value]}, protocol))
+    with pytest.raises(ValueError, match=r"^fit\.pkl holds a set, and only arrays, .* save it again with lists or"):
+        read_pickle(path)
+    for end in range(3, len(path.read_bytes()) - 1, 7):
+        path.write_bytes(path.read_bytes()[:-end] or b"x")
+        with pytest.raises(ValueError, match="truncated or damaged"):
+            read_pickle(path)

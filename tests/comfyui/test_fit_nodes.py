@@ -329,6 +329,20 @@ def test_choices_and_sliders_are_the_cores(server) -> None:
         assert (inputs[name][1]["min"], inputs[name][1]["max"]) == (control.low, control.high), name
 
 
+@pytest.mark.parametrize("fill", [True, False])
+def test_gaps_of_both_fits_keep_their_time(server, fill: bool) -> None:
+    fit = load_fit(PERFORMANCE)
+    save_fit(fit.frames([*range(20), *range(50, 72)]), server.base / "input" / "holed.npz")  # without 20 to 49
+    answer = server.run({
+        "model": MODEL, "fit": n(LOAD, head_model=["model", 0], file="holed.npz"),
+        "retime": n("ExpPortraitRetimeFit", fit=["fit", 0], next_fit=["fit", 0], fps=0.0, start=0, end=0, loop="once",
+                    times=1, blend=0.0, fill_gaps=fill),
+        "save": n("ExpPortraitSaveSMPLXFit", fit=["retime", 0], filename_prefix="t/both"),
+    })  # fmt: skip
+    made = saved(server, answer)
+    assert made.num_frames == 144 and made.frame_ids.tolist() == list(range(144)) and int((~made.valid).sum()) == 60
+
+
 def test_smooth_and_retime(server) -> None:
     answer = server.run({
         "model": MODEL, "fit": n(LOAD, head_model=["model", 0], file="demo performance (built-in)"),

@@ -16,6 +16,7 @@ from expportrait_core.fit import (
     loop_fit,
     quaternions,
     resample_fit,
+    smooth_fit,
     trim_fit,
 )
 from expportrait_core.fit.edit.expression_names import default_names
@@ -237,3 +238,83 @@ def test_quaternions_and_matrices_agree_also_at_half_turns() -> None:
 def test_a_head_that_only_nods_is_resampled_at_its_joint_alone(performance: SMPLXFit) -> None:
     resampled = resample_fit(performance, 60)
     assert not resampled.poses[:, list(range(1, 12))].any() and resampled.poses[:, HEAD].any()
+
+
+def holed(performance: SMPLXFit) -> SMPLXFit:
+    """One degree a frame, ten seconds at 10 a second, without the frames 20 to 39 and 70."""
+    fit = turning(performance, torch.arange(100.0)).replace(fps=10.0)
+    return fit.frames([i for i in range(100) if not 20 <= i < 40 and i != 70]).replace(betas=fit.betas)
+
+
+def missing_of(fit: SMPLXFit) -> int:
+    return int((~fit.valid).sum())
+
+
+@pytest.mark.parametrize("fps", [5.0, 20.0, 29.97])
+def test_gaps_of_the_numbering_stay_times_at_another_rate(performance: SMPLXFit, fps: float) -> None:
+    fit = holed(performance)
+    made = resample_fit(fit, fps)
+    whole = resample_fit(insert_missing_frames(fit), fps)
+    assert made.num_frames == whole.num_frames == round(99 * fps / 10) + 1
+    assert torch.equal(made.poses, whole.poses) and torch.equal(made.valid, whole.valid)
+    assert torch.equal(made.frame_ids, torch.arange(made.num_frames))
+    inside = steps_degrees(made)[:-1]
+    assert torch.allclose(inside, torch.full_like(inside, 10 / fps), atol=1e-2), "the speed stays"
+    seen = 10 * made.frame_ids / fps
+    assert not made.valid[(seen > 19.01) & (seen < 39.99)].any() and made.valid[seen < 19].all()
+
+
+def test_trimming_counts_the_frames_that_are_missing(performance: SMPLXFit) -> None:
+    fit = holed(performance)
+    whole = insert_missing_frames(fit)
+    for start, stop in ((0, None), (10, 30), (25, 35), (30, 50), (70, 71), (69, 72), (99, 100), (0, 5000)):
+        part, expected = trim_fit(fit, start, stop), whole.frames(slice(start, stop))
+        assert part.frame_ids.tolist() == expected.frame_ids.tolist() == list(range(start, min(stop or 100, 100)))
+        assert torch.equal(part.valid, expected.valid) and torch.allclose(part.poses, expected.poses, atol=1e-6)
+    with pytest.raises(ValueError, match="the fit has the frames 0 to 99"):
+        trim_fit(fit, 100)
+    damaged = fit.replace(frame_ids=torch.cat([fit.frame_ids[:-1], torch.tensor([10**9])]))
+    assert trim_fit(damaged, 0, 50).num_frames == 50, "a part before the hole"
+
+
+def test_loops_and_joins_keep_the_length_of_clips_with_gaps(performance: SMPLXFit) -> None:
+    fit = holed(performance)
+    assert loop_fit(fit, 2, "repeat").num_frames == 200 and missing_of(loop_fit(fit, 2, "repeat")) == 42
+    assert loop_fit(fit, 1, "back and forth").num_frames == 198
+    assert loop_fit(fit, 2, "seamless", blend=1.0).num_frames == 180
+    assert loop_fit(fit, 1, "once") is fit
+    for first, second in ((fit, fit), (performance.replace(fps=10.0), fit), (fit, performance.replace(fps=10.0))):
+        lengths = [100 if part is fit else 72 for part in (first, second)]
+        cut = join_fits(first, second, blend=0.0)
+        assert cut.num_frames == sum(lengths) and missing_of(cut) == 21 * ((first is fit) + (second is fit))
+        assert cut.frame_ids.tolist() == list(range(sum(lengths)))
+        assert join_fits(first, second, blend=1.0).num_frames == sum(lengths) - 10
+        assert insert_missing_frames(cut) is cut
+    with pytest.raises(ValueError, match="10000000 rounds of 100 frames"):
+        loop_fit(fit, 10**7, "repeat")
+
+
+def test_a_seam_is_no_gap(performance: SMPLXFit) -> None:
+    """The second clip's numbers begin far after the first's end."""
+    first, second = trim_fit(performance, 0, 20), trim_fit(performance, 50, 70)
+    for blend in (0.0, 0.4, 0.8):
+        joined = join_fits(first, second, blend)
+        assert insert_missing_frames(joined) is joined and joined.num_frames == 40 - round(25 * blend)
+        assert resample_fit(joined, 50).num_frames == 2 * joined.num_frames - 1
+
+
+def test_frames_without_a_face_lie_where_their_numbers_say(performance: SMPLXFit) -> None:
+    fit = turning(performance, torch.tensor([0.0, 999, 40])).replace(frame_ids=torch.tensor([0, 3, 4]))
+    filled = interpolate_gaps(fit.replace(valid=torch.tensor([True, False, True])))
+    assert steps_degrees(filled).tolist() == pytest.approx([30, 10], abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["gaussian", "savitzky-golay", "one euro"])
+def test_smoothing_knows_the_gaps(performance: SMPLXFit, method: str) -> None:
+    fit = holed(performance)
+    smooth = smooth_fit(fit, 0.5, method)
+    whole = smooth_fit(insert_missing_frames(fit), 0.5, method)
+    assert torch.equal(smooth.frame_ids, fit.frame_ids) and smooth.valid.all()
+    assert torch.equal(smooth.poses, whole.poses[fit.frame_ids])
+    counting = fit.replace(frame_ids=fit.frame_ids * 33_333_333)  # nanoseconds, say
+    assert smooth_fit(counting, 0.5, method).num_frames == 79

@@ -1,4 +1,8 @@
-"""Frames in which no face was seen, and frames that are missing altogether."""
+"""Frames in which no face was seen, and frames that are missing altogether.
+
+A fit may leave frames out: `frame_ids` then leaps from one number to a later one, and the time between is as long. What
+works on time (`retime.py`, `joining.py`, `smoothing.py`) puts them back first, marked as not valid.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ def interpolate_gaps(fit: SMPLXFit) -> SMPLXFit:
     _ = fit.first_valid
     if fit.valid.all():
         return fit
-    before, after, share = _neighbours(fit.valid)
+    before, after, share = _neighbours(fit.valid, places_in_time(fit))
     between = blend_fits(fit.frames(before), fit.frames(after), share)
     return fit.replace(
         expression=between.expression,
@@ -33,6 +37,18 @@ def interpolate_gaps(fit: SMPLXFit) -> SMPLXFit:
         translation=between.translation,
         eyelids=between.eyelids,
     )
+
+
+def places_in_time(fit: SMPLXFit) -> Tensor:
+    """[F] where the frames lie in the whole clip, counted from 0 with those that `frame_ids` leaves out."""
+    steps = fit.frame_ids.diff().clamp(min=1)
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+
+
+def has_clips_numbering(fit: SMPLXFit) -> bool:
+    """Whether the frames that `frame_ids` leaves out may be put back: numbers that count something else leave out more
+    than any clip has."""
+    return int(places_in_time(fit)[-1]) < MOST_INSERTED + fit.num_frames
 
 
 def insert_missing_frames(fit: SMPLXFit) -> SMPLXFit:
@@ -43,15 +59,14 @@ def insert_missing_frames(fit: SMPLXFit) -> SMPLXFit:
     Raises:
         ValueError: the holes are larger than any clip.
     """
-    steps = fit.frame_ids.diff().clamp(min=1)
-    places = torch.cat([steps.new_zeros(1), steps.cumsum(0)])  # of the frames that there are, in the whole clip
+    places = places_in_time(fit)
     count = int(places[-1]) + 1
     if count == fit.num_frames:
         return fit
-    if count > MOST_INSERTED + fit.num_frames:
+    if not has_clips_numbering(fit):
         raise ValueError(
             f"The fit's frame numbers leave out {count - fit.num_frames} frames beside its {fit.num_frames}. Its "
-            f"numbering is damaged; trim it, or track the clip again."
+            f"numbering is damaged; keep the part before the hole, or track the clip again."
         )
     wanted = torch.arange(count, device=places.device)
     after = torch.searchsorted(places, wanted)
@@ -63,12 +78,15 @@ def insert_missing_frames(fit: SMPLXFit) -> SMPLXFit:
     return filled.replace(frame_ids=fit.frame_ids[before] + since, valid=filled.valid & there)
 
 
-def _neighbours(valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _neighbours(
+    valid: Tensor,  # [F]
+    places: Tensor,  # [F] in time
+) -> tuple[Tensor, Tensor, Tensor]:
     """Valid frame at or before, valid frame at or after, and how far between them each frame lies, [F] each."""
     seen = valid.nonzero()[:, 0]
     frames = torch.arange(len(valid), device=valid.device)
     right = torch.searchsorted(seen, frames).clamp(max=len(seen) - 1)
     left = torch.where(seen[right] > frames, (right - 1).clamp(min=0), right)
     before, after = seen[left], seen[right]
-    share = ((frames - before) / (after - before).clamp(min=1)).clamp(0, 1)
+    share = ((places - places[before]) / (places[after] - places[before]).clamp(min=1)).clamp(0, 1)
     return before, after, share

@@ -1,4 +1,5 @@
-"""Clips one after the other: loops without a seam, and two performances joined."""
+"""Clips one after the other: loops without a seam, and two performances joined. Frames that the numbering leaves out
+are put back first, not valid, so that every clip keeps its length."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...types import SMPLXFit
-from .gaps import interpolate_gaps
+from .gaps import insert_missing_frames, interpolate_gaps, places_in_time
 from .retime import MOST_FRAMES, resample_fit
 from .sampling import blend_fits, both_eyelids
 
@@ -33,14 +34,16 @@ def loop_fit(
         raise ValueError(f"The loop is '{how}', expected one of {', '.join(LOOPS)}.")
     if not isinstance(times, int) or times < 1:
         raise ValueError(f"The clip is to be seen {times} times, expected a whole number of 1 or more.")
-    frames = times * fit.num_frames * (2 if how == "back and forth" else 1)
+    length = int(places_in_time(fit)[-1]) + 1
+    frames = times * length * (2 if how == "back and forth" else 1)
     if how != "once" and frames > MOST_FRAMES:
         raise ValueError(
-            f"{times} rounds of {fit.num_frames} frames are {frames:,} frames, expected at most {MOST_FRAMES:,}. "
-            f"Choose fewer rounds."
+            f"{times} rounds of {length} frames are {frames:,} frames, expected at most {MOST_FRAMES:,}. Choose fewer "
+            f"rounds."
         )
     if how == "once":
         return fit
+    fit = insert_missing_frames(fit)
     if how == "back and forth":  # neither end is seen twice
         there = torch.arange(fit.num_frames)
         return fit.frames(torch.cat([there, there.flip(0)[1:-1]]).repeat(times).to(fit.expression.device))
@@ -51,7 +54,8 @@ def loop_fit(
 
 def join_fits(first: SMPLXFit, second: SMPLXFit, blend: float = 0.4) -> SMPLXFit:
     """Two performances one after the other, the end of the first gliding into the start of the second over `blend`
-    seconds. The person, the frame rate and the size of the pictures are the first's.
+    seconds. The person, the frame rate and the size of the pictures are the first's; frame numbers go on from its last
+    one, because a leap to the second's own would be a gap.
 
     Raises:
         ValueError: they are of different head models or expression spaces, their pictures have different shapes, or
@@ -62,19 +66,21 @@ def join_fits(first: SMPLXFit, second: SMPLXFit, blend: float = 0.4) -> SMPLXFit
             f"The first fit is of '{first.model_id}' with expressions '{first.expression_space}', the second of "
             f"'{second.model_id}' with '{second.expression_space}'. Load both with the same head model."
         )
-    second = _seen_as(first, resample_fit(second, first.fps))
+    first = insert_missing_frames(first)
+    second = _seen_as(first, insert_missing_frames(resample_fit(second, first.fps)))
     count = _blended_frames(blend, first.fps)
     if count > min(first.num_frames, second.num_frames):
         raise ValueError(
             f"The fits have {first.num_frames} and {second.num_frames} frames, the blend is {count}. Choose a shorter "
             f"one."
         )
+    numbers = first.frame_ids[-1] + 1 + torch.arange(second.num_frames - count, device=first.frame_ids.device)
     if count == 0:
-        return _chained(first, second)
+        return _chained(first, second.replace(frame_ids=numbers))
     meeting = _glided(first.frames(slice(-count, None)), second.frames(slice(None, count)))
     parts = [first.frames(slice(None, -count))] if count < first.num_frames else []
-    parts.append(meeting)
-    parts += [second.frames(slice(count, None))] if count < second.num_frames else []
+    parts.append(meeting.replace(frame_ids=first.frame_ids[-count:]))
+    parts += [second.frames(slice(count, None)).replace(frame_ids=numbers)] if count < second.num_frames else []
     joined = parts[0]
     for part in parts[1:]:
         joined = _chained(joined, part)

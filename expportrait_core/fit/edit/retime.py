@@ -1,4 +1,4 @@
-"""Another frame rate, and a part of a clip."""
+"""Another frame rate, and a part of a clip. Frames that the numbering leaves out are times like the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from ...types import SMPLXFit
 from .blinks import sampled_lids
-from .gaps import interpolate_gaps
+from .gaps import insert_missing_frames, interpolate_gaps, places_in_time
 from .sampling import sample_fit
 
 MOST_FRAMES = 1_000_000
@@ -20,7 +20,8 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
 
     Rotations are taken on the shortest way between frames, the rest along straight lines. Going down, a blink whose
     height would fall between two frames is moved to the nearer one, so none is lost (where expressions have names).
-    A new frame is valid where the frames that it lies between are. Frame numbers count in the new rate.
+    A new frame is valid where the frames that it lies between are, and not in a gap of the numbering. Frame numbers
+    count in the new rate.
 
     Raises:
         ValueError: a rate that is no number above 0, or far more frames than a clip has.
@@ -29,11 +30,12 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
         raise ValueError(f"The new frame rate is {fps}, expected a number above 0.")
     if fps == fit.fps:
         return fit
-    count = max(1, round((fit.num_frames - 1) * fps / fit.fps) + 1)
+    whole = insert_missing_frames(fit)
+    count = max(1, round((whole.num_frames - 1) * fps / fit.fps) + 1)
     if count > MOST_FRAMES:
-        raise ValueError(f"{fit.num_frames} frames at {fit.fps:g} would become {count} at {fps:g} frames per second.")
+        raise ValueError(f"{whole.num_frames} frames at {fit.fps:g} would become {count} at {fps:g} frames per second.")
     positions = torch.arange(count, dtype=torch.float64, device=fit.expression.device) * fit.fps / fps
-    filled = interpolate_gaps(fit)  # the lids of frames without a face, too, are not what they say
+    filled = interpolate_gaps(whole)  # the lids of frames without a face, too, are not what they say
     sampled = sample_fit(filled, positions)
     first = round(int(fit.frame_ids[0]) * fps / fit.fps)
     return sampled.replace(
@@ -48,15 +50,23 @@ def trim_fit(
     start: int = 0,  # first frame that is kept, counted from 0
     stop: int | None = None,  # first frame that is not; None keeps the rest
 ) -> SMPLXFit:
-    """Some of the frames, one after the other.
+    """Some of the frames, one after the other. Those that the numbering leaves out count, too, and are put back, not
+    valid, on the way between their neighbours.
 
     Raises:
         ValueError: nothing would be left.
     """
-    stop = fit.num_frames if stop is None else min(stop, fit.num_frames)
+    places = places_in_time(fit)
+    count = int(places[-1]) + 1
+    stop = count if stop is None else min(stop, count)
     if not 0 <= start < stop:
         raise ValueError(
-            f"Frames {start} up to {stop} were asked for, the fit has the frames 0 to {fit.num_frames - 1}. Let the "
-            f"start lie before the end."
+            f"Frames {start} up to {stop} were asked for, the fit has the frames 0 to {count - 1}. Let the start lie "
+            f"before the end."
         )
-    return fit.frames(slice(start, stop))
+    # no more is put back than is kept: the rest of the numbering may be damaged
+    first = int(torch.searchsorted(places, start, right=True)) - 1
+    last = int(torch.searchsorted(places, stop - 1))
+    part = insert_missing_frames(fit.frames(slice(first, last + 1)))
+    begin = start - int(places[first])
+    return part.frames(slice(begin, begin + stop - start))

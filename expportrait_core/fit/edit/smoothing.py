@@ -10,7 +10,7 @@ from ...types import SMPLXFit
 from .. import quaternions
 from .blinks import quick_lids
 from .filters import OneEuro, gaussian, savitzky_golay
-from .gaps import interpolate_gaps
+from .gaps import has_clips_numbering, insert_missing_frames, interpolate_gaps, places_in_time
 
 METHODS = ("one euro", "savitzky-golay", "gaussian")
 """A low pass that opens when things move; cubics through the neighbours, which keep peaks; a plain blur."""
@@ -38,7 +38,8 @@ def smooth_fit(
     keep_fast: bool = False,  # nothing is moved further than the clip's own jitter explains
 ) -> SMPLXFit:
     """Expression, poses and translation smoothed over time. Frames without a face count as nothing; they get what lies
-    between their neighbours, and stay marked as not valid.
+    between their neighbours, and stay marked as not valid. Frames that the numbering leaves out are times like the
+    others, and stay left out.
 
     `keep_fast` measures the jitter of every number and joint over the clip, and limits what smoothing changes to
     three times that: trembling is taken away, a shake of the head or a word keeps its height and its moment.
@@ -51,6 +52,9 @@ def smooth_fit(
         raise ValueError(f"The smoothing method is '{method}', expected one of {', '.join(METHODS)}.")
     if strength == 0 or fit.num_frames < 2:
         return fit
+    places = places_in_time(fit)
+    if int(places[-1]) >= fit.num_frames and has_clips_numbering(fit):
+        return smooth_fit(insert_missing_frames(fit), strength, method, keep_blinks, keep_fast).frames(places)
     fit = interpolate_gaps(fit)
     quick = quick_lids(fit) if keep_blinks else None
     if quick is not None:

@@ -31,6 +31,7 @@ from . import (
     vhap,
 )
 from .build import Options, with_options
+from .cameras import require_plausible
 from .for_head import LEGACY, for_head
 from .source import Source, open_source
 
@@ -110,8 +111,8 @@ def load_fit_and_format(path: str | Path, options: Options = Options()) -> tuple
 
 
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
-    if path.name in ("", ".."):  # names say what a folder holds, and "." has none
-        path = path.resolve()
+    # names say what a folder holds, also that of the folder around it, and "." and ".." have none
+    path = path.resolve() if ".." in path.parts else path.absolute()
     with sentences(path.name or str(path)) as reading:
         require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():
@@ -125,7 +126,10 @@ def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
             log.info("%s: %s", path.name, reader.name)
             fit = reader.read(source, options)
         _require_use(options, fit, reading.format_name)
-        return with_options(fit, options), reading.format_name
+        fit = with_options(fit, options)
+        if options.camera is None:  # a program's own may be any
+            require_plausible(fit.camera, fit.frame_ids.tolist())
+        return fit, reading.format_name
 
 
 def _require_use(options: Options, fit: SMPLXFit, format_name: str) -> None:

@@ -25,7 +25,7 @@ from . import cameras
 from .build import Options, build, given_camera, poses
 from .rotations import from_euler
 from .source import Source, header_of, open_source
-from .timecode import timing
+from .timing import timing
 
 NAME = "Live Link Face / ARKit CSV"
 LOOKS_LIKE = "a table with columns like EyeBlinkLeft, JawOpen, MouthSmileLeft"
@@ -87,7 +87,11 @@ def read(source: Source, options: Options) -> SMPLXFit:
         head[:, [0, 2]] *= -1
         eyes = {"left": eyes["right"] * [-1, 1], "right": eyes["left"] * [-1, 1]}
     degrees = _in_degrees(head, *eyes.values())  # one app writes all of them alike
-    fps, frame_ids = timing(source.content[columns["timecode"]] if "timecode" in columns else [""] * rows, name)
+    everything = np.column_stack([*units.values(), head, *eyes.values(), seen])
+    repeated = np.append(False, (np.diff(everything, axis=0) == 0).all(axis=1))
+    fps, frame_ids, kept = timing(source.content, repeated, name, options.fps)
+    units, seen, rows = {unit: value[kept] for unit, value in units.items()}, seen[kept], int(kept.sum())
+    head, eyes = head[kept], {side: angles[kept] for side, angles in eyes.items()}
 
     # ARKit's axes are the body's: x to its left, y up, z out of the face (Apple, ARFaceAnchor). What Live Link Face
     # writes is positive for a turn to the person's left, for a head that goes *up* (so against ARKit's x, and as

@@ -5,6 +5,8 @@ Pixels count from the corner: the centre of the first pixel is (0.5, 0.5). Each 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -16,6 +18,10 @@ FLIP_YZ = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL looks along -z with y up
 FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])  # PyTorch3D looks along +z with x left and y up
 FAR = 50.0  # metres to a camera that stands for an orthographic one: 0.1 m of depth change 0.2 % of size. Our choice
 FOCAL_OF_SIDE = 1.5  # of cameras that nobody knows; the tracker's choice too
+# Of the pictures' longer side. The widest lenses have 0.2 and the longest 60; cameras that stand for an orthographic
+# one at `FAR`, and crops of a small face out of a long lens's picture, have more. Our choice
+LEAST_SIDES, MOST_SIDES = 0.01, 1000
+MOST_STRETCHED = 10  # one focal length of the other; anamorphic lenses have 2
 FACE_HEIGHT = 0.27  # metres of a SMPL-X face above its origin, for cameras that nobody knows
 
 
@@ -145,6 +151,31 @@ def with_focal(camera: Camera, focal: float) -> Camera:
     k = camera.intrinsics.clone()
     k[:, 0, 0] = k[:, 1, 1] = focal
     return camera.replace(intrinsics=k)
+
+
+def require_plausible(camera: Camera, frame_ids: Sequence[int]) -> None:
+    """Refuse cameras that no lens and no crop makes: units that are mixed up, or damaged values.
+
+    Raises:
+        Refusal: a focal length or principal point beyond all pictures, or pixels that are far from square.
+    """
+    k, side = camera.intrinsics.double(), max(camera.image_size)
+    focal, centre = k[:, [0, 1], [0, 1]], k[:, :2, 2]
+    least, most = LEAST_SIDES * side, MOST_SIDES * side
+    stretched = focal.amax(1) > MOST_STRETCHED * focal.amin(1)
+    for wrong, found, expected in (
+        ((focal < least) | (focal > most), focal, f"focal length is {{}} pixels, expected {least:g} to {most:,.0f}"),
+        (centre.abs() > most, centre, f"principal point is at {{}} pixels, expected at most {most:,.0f}"),
+        (stretched[:, None], focal, f"focal lengths are {{}} pixels, expected a ratio of at most {MOST_STRETCHED:g}"),
+    ):
+        rows = wrong.any(1).nonzero()[:, 0].tolist()
+        if rows:
+            values = " and ".join(f"{value:g}" for value in found[rows[0]].unique_consecutive().tolist())
+            raise Unnamed(
+                f"The camera's {expected.format(values)} for pictures of {camera.image_size[1]}×{camera.image_size[0]} "
+                f"(width×height), in frame {frame_ids[rows[0]]}{f' and {len(rows) - 1} others' * (len(rows) > 1)}. "
+                f"Check its units; track the clip again, or give its `focal`."
+            )
 
 
 def _floats(array: np.ndarray) -> torch.Tensor:

@@ -7,20 +7,24 @@ that of the square picture that DELTA resized its input to, whose side is not wr
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import numpy as np
 
 from ...body.unpickle import read_pickle
 from ...types import SMPLXFit
+from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, ten_expressions
 from .frames import Frame, how_many, numbered, read_all, stack, stacked_turns
+from .mixed import shapes_of
 from .rotations import from_matrix
 from .source import Source
 
 NAME = "DELTA"
 LOOKS_LIKE = "a folder of person_f000000_param.pkl"
 PATTERN = r".*_f(\d+)_param\.pkl"
+SUBJECT = r"(.*)_f\d+_param\.pkl"
 KEYS = {"shape", "full_pose", "cam", "exp"}
 SIDE = 512
 FPS = 25.0
@@ -34,6 +38,7 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source, options: Options) -> SMPLXFit:
     if source.kind == "folder":
+        _require_one_subject(source)
         frames = numbered(source.path, source.files, PATTERN)
         contents = read_all(frames, read_pickle)
     else:
@@ -48,6 +53,16 @@ def read(source: Source, options: Options) -> SMPLXFit:
     betas, values = (how_many(contents, frames, key) for key in ("shape", "exp"))
     space = ten_expressions(options, source.path.name) if values == 10 else f"smplx{values}"
     return build(
-        stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), space, full_pose,
+        shapes_of(contents, frames, "shape", betas), stack(contents, frames, "exp", values), space, full_pose,
         np.zeros((count, 3)), camera, "smplx", options.fps or FPS, [frame.number for frame in frames],
     )  # fmt: skip
+
+
+def _require_one_subject(source: Source) -> None:
+    subjects = Counter(match[1] for match in (re.fullmatch(SUBJECT, name) for name in source.files) if match)
+    if len(subjects) > 1:
+        found = ", ".join(f"{subject} in {count}" for subject, count in sorted(subjects.items())[:6])
+        raise Refusal(
+            f"{source.path.name} holds frames of {len(subjects)} subjects ({found}), expected those of one. Give each "
+            f"subject's files their own folder."
+        )

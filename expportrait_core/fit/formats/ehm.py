@@ -18,6 +18,7 @@ from ..refusal import Refusal, of_file
 from . import cameras
 from .build import Options, build, given_camera, poses, sides
 from .frames import Frame, eyelids_of, how_many, in_order, stack
+from .mixed import warn_names
 from .source import Source
 from .values import shape_values, value_of
 
@@ -46,6 +47,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
     if not shared.is_file():
         raise Refusal(f"{path.name} has no {SHARED} beside it, which holds the person's shape. Copy both files.")
     keys = {f"{key} of {path.name}": key for key in content}  # what sentences call the frames
+    warn_names([str(key) for key in content], path.name)
     frames = in_order(path.parent, [(_number(key, path.name), called) for called, key in keys.items()])
     contents = [content[keys[frame.path.name]] for frame in frames]
     count = len(frames)
@@ -71,7 +73,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
 
 
 def _number(key: object, name: str) -> int:
-    match = re.fullmatch(r"(?:\D*)(\d+)", str(key))
+    match = re.fullmatch(r"\D*(\d+)", str(key))
     if not match:
         raise Refusal(f"{name} has a frame called '{key}', expected names like frame_000000.")
     return int(match[1])

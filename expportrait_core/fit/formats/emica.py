@@ -21,6 +21,7 @@ from . import cameras
 from .arrays import read_npy
 from .build import Options, build, given_camera, poses
 from .frames import Frame, choose_person, how_many, in_order, picture_numbers, read_all, stack
+from .mixed import shapes_of, warn_names
 from .source import Source, open_folder
 
 NAME = "EMICA / EMOCA"
@@ -56,7 +57,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         head, jaw = stack(contents, frames, "globalpose", 3), stack(contents, frames, "jawpose", 3)
     betas, values = (how_many(contents, frames, key) for key in ("shape", "exp"))
     return build(
-        stack(contents, frames, "shape", betas), stack(contents, frames, "exp", values), f"flame{values}",
+        shapes_of(contents, frames, "shape", betas), stack(contents, frames, "exp", values), f"flame{values}",
         poses(count, global_orient=head, jaw=jaw), np.zeros((count, 3)),
         given_camera(options, count) or _camera(frames, contents, options.focal), "flame", options.fps or FPS,
         [frame.number for frame in frames],
@@ -70,22 +71,25 @@ def _is_frame(source: Source) -> bool:
 
 def _frames(source: Source, options: Options) -> list[Frame]:
     """The folders of one face."""
-    found = _named(source.folders)
+    found = _named(source.folders, source.path.name)
     person = choose_person([(frame, who) for frame, who, _ in found], options.person, source.path.name)
     return in_order(source.path, [(frame, name) for frame, who, name in found if who == person])
 
 
-def _named(folders: Sequence[str]) -> list[tuple[int, int, str]]:
+def _named(folders: Sequence[str], folder: str) -> list[tuple[int, int, str]]:
     """(frame, face, name of the folder), by the way of naming that fits all of them."""
     names = [name for name in folders if re.search(r"\d", name)]
     clip = [OF_CLIP.fullmatch(name) for name in names]
     if all(clip):
+        warn_names([match[0].removesuffix(f"_{match[2]}") for match in clip], folder)
         return [(int(match[1]), int(match[2]), match[0]) for match in clip]
     pictures = [OF_PICTURE.fullmatch(name) for name in names]
     if all(pictures) and _counts_faces(pictures):
         called = sorted({match[1] for match in pictures})
+        warn_names(called, folder)
         number = dict(zip(called, picture_numbers(called), strict=True))
         return [(number[match[1]], int(match[2]), match[0]) for match in pictures]
+    warn_names(names, folder)
     plain = [PLAIN.fullmatch(name) for name in names]
     if all(plain):
         return [(int(match[1]), 0, match[0]) for match in plain]

@@ -20,13 +20,14 @@ from . import cameras
 from .build import Options, assumed_camera, build, given_camera, poses, sides
 from .frames import Frame, numbered, read_all, stack
 from .source import Source, open_folder, read_json
-from .values import shape_values
+from .values import shape_values, shown
 
 NAME = "ExAvatar"
 LOOKS_LIKE = "a folder smplx_optimized/ with smplx_params/0.json and shape_param.json"
 KEYS = ("root_pose", "body_pose", "jaw_pose", "leye_pose", "reye_pose", "lhand_pose", "rhand_pose", "expr", "trans")
 PLAIN, SMOOTHED = "smplx_params", "smplx_params_smoothed"
 FPS = 30.0
+FARTHEST_CENTRE = 0.25  # of itself, by which a principal point moves while the picture stays. Our choice
 
 log = logging.getLogger(__name__)
 
@@ -84,5 +85,12 @@ def _camera(subject: Path, frames: list[Frame], options: Options, name: str) -> 
     centre = stack(contents, of_camera, "princpt", 2)
     k = cameras.intrinsics(stack(contents, of_camera, "focal", 2), centre)
     w2c = cameras.extrinsics(stack(contents, of_camera, "R", 3, 3), stack(contents, of_camera, "t", 3))
-    width, height = 2 * np.median(centre, axis=0)
+    middle = np.median(centre, axis=0)
+    odd = np.abs(centre - middle).max(axis=1) > FARTHEST_CENTRE * middle.max()
+    if odd.any():
+        frame = of_camera[int(odd.argmax())]
+        log.warning("cam_params/%s: princpt is %s, and %s in the middle of all frames. Where its picture is of another "
+                    "size, give the frames of each size their own folder.", frame.path.name,
+                    shown(centre[odd.argmax()]), shown(middle))  # fmt: skip
+    width, height = 2 * middle
     return cameras.opencv(k, w2c, sides(options.image_size, (height, width), name))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...types import SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, neutral_expression, poses
+from .frames import Frame
+from .mixed import same_size
 from .source import Source, open_source
 from .values import exactly, value_of
 
@@ -34,10 +38,17 @@ def read(source: Source, options: Options) -> SMPLXFit:
     full_pose = poses(count, global_orient=value("smpl_params_incam.global_orient", count, 3), body_pose=body)
     camera = given_camera(options, count)
     if camera is None and count:
-        size = options.image_size or (round(2 * k[0, 1, 2]), round(2 * k[0, 0, 2]))  # its centre is the picture's
+        size = options.image_size or _picture(k, source)
         identity = cameras.extrinsics(k * 0 + [[1.0, 0, 0], [0, 1, 0], [0, 0, 1]], body[:, :3] * 0)
         camera = cameras.opencv(k, identity, size)
     return build(
         value("smpl_params_incam.betas", count, None), neutral_expression(name, count), "smplx100", full_pose,
         value("smpl_params_incam.transl", count, 3), camera, "smplx", options.fps or FPS,
     )  # fmt: skip
+
+
+def _picture(k: np.ndarray, source: Source) -> tuple[int, int]:
+    """Height and width: the centre of K is the picture's."""
+    sizes = [(round(2 * y), round(2 * x)) for x, y in k[:, :2, 2]]
+    frames = [Frame(row, source.path) for row in range(len(k))]
+    return same_size(sizes, frames, "twice the centre in K_fullimg (height×width)")

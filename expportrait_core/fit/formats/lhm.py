@@ -14,6 +14,7 @@ from ..refusal import Refusal
 from . import cameras
 from .build import Options, build, given_camera, neutral_expression, poses
 from .frames import Frame, numbered, read_all, stack
+from .mixed import one_shape, same_size
 from .source import Source, read_json
 from .values import picture_size, whole_number
 
@@ -50,7 +51,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         left_hand=stack(contents, frames, "lhand_pose", 45), right_hand=stack(contents, frames, "rhand_pose", 45),
     )  # fmt: skip
     return build(
-        stack(contents, frames, "betas", 10), neutral_expression(source.path.name, count), "smplx100", full_pose,
+        one_shape(contents, frames, "betas", 10), neutral_expression(source.path.name, count), "smplx100", full_pose,
         stack(contents, frames, "trans", 3), given_camera(options, count) or _camera(frames, contents), "smplx",
         options.fps or FPS, [frame.number - 1 for frame in frames],
     )  # fmt: skip
@@ -77,5 +78,5 @@ def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
     picture = np.round(padded / (1 + ratio))
     centre = stack(contents, frames, "princpt", 2) - (padded - picture) // 2
     k = cameras.intrinsics(stack(contents, frames, "focal", 2), centre)
-    width, height = picture[0]
-    return cameras.opencv(k, np.tile(np.eye(4), (len(frames), 1, 1)), (int(height), int(width)))
+    width, height = same_size([(int(w), int(h)) for w, h in picture], frames, "the picture without its padding")
+    return cameras.opencv(k, np.tile(np.eye(4), (len(frames), 1, 1)), (height, width))

@@ -11,10 +11,10 @@ from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses
 from .frames import Frame, eyelids_of, how_many, stack, stacked_turns
+from .mixed import one_shape, one_size
 from .pixel3dmm import first_frame, read_frames
 from .rotations import from_6d
 from .source import Source
-from .values import picture_size, shape_values, value_of
 
 NAME = "metrical-tracker"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with an opencv block"
@@ -31,8 +31,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
     count = len(frames)
     eyes = stacked_turns(from_6d, contents, frames, "flame.eyes", 2, 6)
     jaw = stacked_turns(from_6d, contents, frames, "flame.jaw", 6)
-    name = frames[0].path.name
-    shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")
+    shape = one_shape(contents, frames, "flame.shape")
     values = how_many(contents, frames, "flame.exp")
     return build(
         shape, stack(contents, frames, "flame.exp", values), f"flame{values}",
@@ -44,7 +43,6 @@ def read(source: Source, options: Options) -> SMPLXFit:
 
 
 def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
-    name = frames[0].path.name
-    size = picture_size(value_of(contents[0], "img_size", name), f"{name}: img_size")
+    size = one_size(contents, frames, "img_size")
     w2c = cameras.extrinsics(stack(contents, frames, "opencv.R", 3, 3), stack(contents, frames, "opencv.t", 3))
     return cameras.opencv(stack(contents, frames, "opencv.K", 3, 3), w2c, size)

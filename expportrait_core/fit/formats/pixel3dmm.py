@@ -7,6 +7,9 @@ around the head. The camera sees the tracker's square crop; where the crop lay i
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+
 import numpy as np
 
 from ...types import Camera, SMPLXFit
@@ -14,14 +17,17 @@ from ..refusal import Refusal, of_file
 from . import cameras
 from .build import Options, build, given_camera, poses
 from .frames import Frame, eyelids_of, numbered, read_all, stack, stacked_turns
+from .mixed import one_shape, one_size
 from .rotations import from_6d
 from .source import Source
 from .torch_file import read_torch
-from .values import picture_size, shape_values, value_of, whole_number
+from .values import value_of, whole_number
 
 NAME = "Pixel3DMM"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with R_rotation_matrix"
 FPS = 25.0
+
+log = logging.getLogger(__name__)
 
 
 def recognise(source: Source) -> bool:
@@ -52,7 +58,21 @@ def read_frames(source: Source) -> tuple[list[Frame], list[dict]]:
         return [Frame(number, source.path)], [source.content]
     folder = frames_folder(source)
     frames = numbered(folder.path, folder.files, r"(\d+)\.frame")
-    return frames, read_all(frames, read_torch)
+    contents = read_all(frames, read_torch)
+    _warn_renamed(frames, contents)
+    return frames, contents
+
+
+def _warn_renamed(frames: list[Frame], contents: list[dict]) -> None:
+    """The number is in the file, too: one that was copied from elsewhere says another than the files beside it."""
+    apart = [whole_number(content.get("frame_id", frame.number), f"{frame.path.name}: frame_id") - frame.number
+             for frame, content in zip(frames, contents, strict=True)]  # fmt: skip
+    usual = Counter(apart).most_common(1)[0][0]
+    odd = next((row for row, shift in enumerate(apart) if shift != usual), None)
+    if odd is not None:
+        log.warning("%s says that it is frame %d, and so it does not go with the files beside it. It is read as frame "
+                    "%d; remove it where it is of another clip.", frames[odd].path.name,
+                    frames[odd].number + apart[odd], frames[odd].number)  # fmt: skip
 
 
 def read(source: Source, options: Options) -> SMPLXFit:
@@ -61,8 +81,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
     eyes = stacked_turns(from_6d, contents, frames, "flame.eyes", 2, 6)
     neck, jaw = (stacked_turns(from_6d, contents, frames, key, 6) for key in ("flame.neck", "flame.jaw"))
     full_pose = poses(count, neck=neck, jaw=jaw, left_eye=eyes[:, 0], right_eye=eyes[:, 1])
-    name = frames[0].path.name
-    shape = shape_values(value_of(contents[0], "flame.shape", name), f"{name}: flame.shape")
+    shape = one_shape(contents, frames, "flame.shape")
     return build(
         shape, stack(contents, frames, "flame.exp", 100), "flame100", full_pose,
         np.zeros((count, 3)), given_camera(options, count) or _camera(frames, contents), "flame",
@@ -78,7 +97,7 @@ def _camera(frames: list[Frame], contents: list[dict]) -> Camera:
     serial = next((key.removeprefix("R_base_") for key in keys if key.startswith("R_base_")), None)
     if serial is None:
         raise Refusal(f"{name} has no camera R_base_… in it. Track the clip again.")
-    size = picture_size(value_of(contents[0], "img_size", name), f"{name}: img_size")
+    size = one_size(contents, frames, "img_size")
     side = size[0]
     focal = stack(contents, frames, "camera.fl", 1)[:, 0] * side
     # the tracker's pixels count from the centre of the first one (hence a half), its x is mirrored about size - 1

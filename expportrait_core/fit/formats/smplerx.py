@@ -14,6 +14,7 @@ from . import cameras
 from .arrays import read_npz
 from .build import Options, assumed_camera, build, given_camera, poses, sides, ten_expressions
 from .frames import Frame, choose_person, in_order, read_all, stack
+from .mixed import shapes_of
 from .source import Source, open_folder, read_json
 from .values import box, value_of
 
@@ -49,7 +50,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         right_hand=stack(contents, frames, "right_hand_pose", 45),
     )  # fmt: skip
     return build(
-        stack(contents, frames, "betas", VALUES), stack(contents, frames, "expression", VALUES),
+        shapes_of(contents, frames, "betas", VALUES), stack(contents, frames, "expression", VALUES),
         ten_expressions(options, source.path.name), full_pose, stack(contents, frames, "transl", 3),
         given_camera(options, count) or meta, "smplx", options.fps or FPS, [frame.number for frame in frames],
     )  # fmt: skip

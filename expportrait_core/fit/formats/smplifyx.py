@@ -17,6 +17,7 @@ from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses, sides, ten_expressions
 from .frames import Frame, choose_person, in_order, picture_numbers, read_all, stack
+from .mixed import shapes_of, warn_names
 from .source import Source, open_folder
 from .values import numbers, value_of
 
@@ -42,6 +43,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
         frames, contents = [Frame(0, source.path)], [source.content]
     else:
         found = _people(source)
+        warn_names(sorted({path.partition("/")[0] for _, _, path in found if "/" in path}), name)
         person = choose_person([(frame, who) for frame, who, _ in found], options.person, name)
         frames = in_order(_results(source).path, [(frame, path) for frame, who, path in found if who == person])
         contents = read_all(frames, read_pickle)
@@ -62,7 +64,7 @@ def read(source: Source, options: Options) -> SMPLXFit:
             log.warning("%s: %s are %d numbers (%s): it stays neutral.", name, key, values, why)
     expression = stack(contents, frames, "expression", 10)
     return build(
-        stack(contents, frames, "betas", 10), expression, ten_expressions(options, name),
+        shapes_of(contents, frames, "betas", 10), expression, ten_expressions(options, name),
         poses(count, **parts), np.zeros((count, 3)),
         given_camera(options, count) or _camera(frames, contents, options, name), "smplx", options.fps or FPS,
         [frame.number for frame in frames],

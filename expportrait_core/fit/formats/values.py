@@ -11,6 +11,8 @@ from ..refusal import Refusal, looking_at
 
 LAST_NUMBER = 1 << 62  # of a frame; trackers that count nanoseconds stay below
 MAX_SIDE = 1 << 20  # pixels of a picture; no format of pictures is that large
+SHAPE_JUMP = 0.25  # of a shape's length, by which another person's differs from it. Our choice
+SMALLEST_JUMP = 0.1  # the same in standard deviations of people. Our choice
 HUGE = 1e15  # of any number; no tracker writes one, and squares of it still fit
 
 
@@ -64,7 +66,29 @@ def shape_values(value: Any, what: str) -> np.ndarray:
     if not array.size or not array.ndim:
         raise Refusal(f"{what} is {shown(value)}, expected the values of the person's shape. Track the clip again.")
     require_finite(array, what)
-    return array.reshape(-1, array.shape[-1])[0]
+    rows = array.reshape(-1, array.shape[-1])
+    odd = another_shape(rows)
+    if odd is not None:
+        raise Refusal(
+            f"{what} has {len(rows)} rows, and row {odd + 1} is another person's shape than the others, expected one "
+            f"person in all. The file is mixed from two clips; give each its own."
+        )
+    return rows[0]
+
+
+def another_shape(
+    shapes: np.ndarray,  # [F, B] of a tracker that writes one shape
+) -> int | None:
+    """The row that is of another person: shapes that are refined drift, those of two people differ at once."""
+    if len(shapes) < 2 or (shapes == shapes[0]).all():
+        return None
+    size = np.linalg.norm(shapes, axis=1)
+    jump = np.linalg.norm(np.diff(shapes, axis=0), axis=1)
+    if not (jump > np.maximum(SHAPE_JUMP * np.maximum(size[1:], size[:-1]), SMALLEST_JUMP)).any():
+        return None
+    if len(shapes) == 2:
+        return 1
+    return int(np.linalg.norm(shapes - np.median(shapes, axis=0), axis=1).argmax())
 
 
 def picture_size(value: Any, what: str) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from . import cameras
 from .arrays import read_npz
 from .build import Options, build, given_camera, poses
 from .frames import Frame, how_many, in_order, numbered, read_all, stack, warn_gaps
+from .mixed import one_shape, same_size
 from .source import Source, open_folder, read_json
 from .values import exactly, numbers, picture_size, shape_values, shown, value_of, whole_number
 
@@ -112,9 +113,8 @@ def _read_export(source: Source, options: Options) -> SMPLXFit:
     contents = read_all(frames, lambda path: read_npz(path, KEYS))
     count = len(frames)
     parts = [stack(contents, frames, key, size) for key, size in _SIZES.items()]
-    name = frames[0].path.name
     values = how_many(contents, frames, "expr")
-    shape = shape_values(value_of(contents[0], "shape", name), f"{name}: shape")
+    shape = one_shape(contents, frames, "shape")
     camera = given_camera(options, count) or _exported_camera(folder, frames)
     return build(
         shape, stack(contents, frames, "expr", values), f"flame{values}", _poses(*parts),
@@ -134,10 +134,14 @@ def _exported_camera(folder: Source, frames: list[Frame]) -> Camera:
     views = sorted(set(view_of))
     if len(views) > 1:
         log.warning("%s has %d cameras; camera %d is taken.", name, len(views), views[0])
-    by_frame = {
-        whole_number(value_of(entry, "timestep_index", name), f"{name}: timestep_index"): entry
-        for entry, view in zip(entries, view_of, strict=True) if view == views[0]
-    }  # fmt: skip
+    by_frame: dict[int, dict] = {}
+    for entry, view in zip(entries, view_of, strict=True):
+        number = whole_number(value_of(entry, "timestep_index", name), f"{name}: timestep_index")
+        if view == views[0] and by_frame.setdefault(number, entry) is not entry:
+            raise Refusal(
+                f"{name} has frame {number} of camera {view} twice, expected one entry for each frame and camera. It "
+                f"is mixed from two exports; export again, or remove the one that is wrong."
+            )
     missing = next((frame.number for frame in frames if frame.number not in by_frame), None)
     if missing is not None:
         raise Refusal(f"{name} has no camera for frame {missing}. It belongs to another export, or is cut short.")
@@ -148,7 +152,7 @@ def _exported_camera(folder: Source, frames: list[Frame]) -> Camera:
     camera_to_world = stack(chosen, used, "transform_matrix", 4, 4)
     if (np.abs(np.linalg.det(camera_to_world)) < 1e-6).any():
         raise Refusal(f"{name} has a transform_matrix that cannot be inverted. It is damaged; export again.")
-    size = picture_size(
-        [value_of(chosen[0], key, name) for key in ("h", "w")], f"{name}: the size of its pictures (h, w)"
-    )
+    sizes = [picture_size([value_of(entry, key, name) for key in ("h", "w")],
+                          f"{name}: the size of its pictures (h, w)") for entry in chosen]  # fmt: skip
+    size = same_size(sizes, used, "the size of the picture (h, w)")
     return cameras.opengl(cameras.intrinsics(focal, centre), np.linalg.inv(camera_to_world), size)

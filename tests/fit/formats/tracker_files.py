@@ -210,7 +210,7 @@ def write_emica(root: Path, emoca: bool = False) -> list[dict]:
         folder = root / f"{frame:05d}_000"
         folder.mkdir(parents=True)
         values = {"shape": small(rng, 100 if emoca else 300), "exp": small(rng, 50 if emoca else 100),
-                  "tex": small(rng, 50), "cam": np.array([9.0 + frame, 0.01, -0.02], np.float32),
+                  "tex": small(rng, 50), "cam": np.array([9.0 + frame % 10, 0.01, -0.02], np.float32),
                   "lightcode": small(rng, 9, 3)}  # fmt: skip
         values |= {"pose": small(rng, 6)} if emoca else {"jawpose": small(rng, 3), "globalpose": small(rng, 3)}
         for key, value in values.items():
@@ -242,7 +242,7 @@ def write_delta(root: Path) -> list[dict]:
     root.mkdir(parents=True)
     for frame in range(FRAMES):
         content = {"shape": small(rng, 200), "full_pose": matrices(small(rng, 55, 3)), "light": small(rng, 9, 3),
-                   "cam": np.array([1.6 + frame / 10, 0.02, 0.3], np.float32), "exp": small(rng, 100),
+                   "cam": np.array([1.6 + frame % 10 / 10, 0.02, 0.3], np.float32), "exp": small(rng, 100),
                    "tex": small(rng, 100)}  # fmt: skip
         (root / f"person_f{frame:06}_param.pkl").write_bytes(pickle.dumps(content, protocol=2))
         written.append(content)
