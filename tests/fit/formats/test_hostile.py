@@ -238,17 +238,20 @@ DAMAGED: dict[str, Damage] = {
 }  # fmt: skip
 
 
+def written(root: Path, write: Callable[[Path], object], change: Callable[[Path], object]) -> Path:
+    """A tracker's folder, changed; its only file where the format is of one file."""
+    root.mkdir()
+    write(root)
+    change(root)
+    inside = list(root.iterdir())
+    return inside[0] if len(inside) == 1 and inside[0].is_file() else root
+
+
 @pytest.mark.parametrize("case", DAMAGED)
 def test_damaged_files(case: str, tmp_path: Path) -> None:
     write, damage, sentence = DAMAGED[case]
-    root = tmp_path / "clip"
-    root.mkdir()
-    write(root)
-    damage(root)
-    inside = list(root.iterdir())
-    # a format of one file is given as that file
-    refused(inside[0] if len(inside) == 1 and inside[0].is_file() else root if case != "delta mirror" else root / "a",
-            sentence)  # fmt: skip
+    path = written(tmp_path / "clip", write, damage)
+    refused(path / "a" if case == "delta mirror" else path, sentence)
 
 
 WRITERS = {

@@ -14,7 +14,7 @@ from expportrait_core.assets import PERFORMANCE
 from expportrait_core.fit import load_fit, save_fit
 
 from . import tracker_files as files
-from .test_hostile import change_json, change_torch, refused
+from .test_hostile import change_json, change_torch, refused, written
 
 Case = tuple[Callable[[Path], object], Callable[[Path], object], str]
 
@@ -65,12 +65,7 @@ LENS: dict[str, Case] = {
 @pytest.mark.parametrize("case", LENS)
 def test_lenses_that_no_camera_has(case: str, tmp_path: Path) -> None:
     write, change, sentence = LENS[case]
-    root = tmp_path / "take_7"
-    root.mkdir()
-    write(root)
-    change(root)
-    inside = list(root.iterdir())
-    path = inside[0] if len(inside) == 1 and inside[0].is_file() else root
+    path = written(tmp_path / "take_7", write, change)
     refused(path, rf"^{path.name}: The camera's .*{sentence}")
 
 
