@@ -64,7 +64,8 @@ class TrackHead(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How much the motion is smoothed: 0 keeps every blink, 1 leaves only slow movement.",
+                    tooltip="How much the motion is smoothed: 0 not at all, 1 leaves only slow movement. "
+                    "Blinks are kept.",
                 ),
                 io.Float.Input(
                     "focal",
@@ -116,6 +117,6 @@ class TrackHead(io.ComfyNode):
             pictures, head_model, fps, focal or None, face, mask, NodeProgress(), missing_frames, face_number, person,
             source,
         )  # fmt: skip
-        fit = fill_missing(smooth_fit(fit, smoothing), missing_frames)
+        fit = fill_missing(smooth_fit(fit, smoothing, keep_blinks=True), missing_frames)
         overlay = fit_overlay(pictures, fit, head_model, progress=NodeProgress())
         return io.NodeOutput(ModelFit(fit, head_model), overlay)

@@ -138,6 +138,24 @@ print(json.dumps(asked))
     assert asked == [[(300 << 20) + (512 << 20), "cuda"], [4 << 30, "cuda"]]
 
 
+def test_tracking_keeps_blinks_however_much_it_smooths(install, tmp_path: Path) -> None:
+    lids, _ = in_comfyui(install, tmp_path, """
+import torch
+from pack import expportrait_core as core
+from pack.expportrait_core.fit import neutral_fit
+from pack.expportrait_core.body import load_head_model
+model = load_head_model("default", 0)
+fit = neutral_fit(model, 40)
+lid = model.expression_names.index("eyeBlinkLeft")
+fit.expression[18:22, lid] = torch.tensor([0.6, 1.0, 1.0, 0.5])
+core.track = lambda *given: fit
+made = given["ExpPortraitTrackHead"].execute(
+    model, torch.zeros(40, 64, 64, 3), 25.0, "largest", "interpolate", 0.5, 0.0).result[0].fit
+print(json.dumps(made.expression[:, lid].tolist()))
+""")  # fmt: skip
+    assert max(lids) > 0.95 and min(lids) > -0.05
+
+
 def test_a_fresh_machine_has_no_head_to_load_and_is_told_how_to_make_one(comfyui) -> None:
     for folder in ("input", "output"):
         for left in (comfyui.base / folder).rglob("*head.safetensors"):

@@ -55,6 +55,25 @@ def test_previous_holds_and_empty_rests(gappy: SMPLXFit) -> None:
     assert torch.equal(empty.translation, gappy.translation[[1, 1, 2, 2, 2, 5, 5]])  # in front of the camera
 
 
+def test_what_a_tracker_kept_beside_the_pose_is_filled_too(gappy: SMPLXFit) -> None:
+    """The head's motion in the camera, and the lids."""
+    view = gappy.camera.world_to_camera.clone()
+    view[:, 2, 3] = torch.tensor([9.0, 1, 2, 9, 9, 5, 9])
+    lids = torch.tensor([9.0, 0.1, 0.2, 9, 9, 0.5, 9])[:, None].expand(7, 2)
+    moving = gappy.replace(camera=gappy.camera.replace(world_to_camera=view), eyelids=lids)
+
+    def filled(how):
+        fit = fill_missing(moving, how)
+        return fit.camera.world_to_camera[:, 2, 3].tolist(), (10 * fit.eyelids[:, 0]).tolist()
+
+    depths, closed = filled("interpolate")
+    assert depths == pytest.approx([1, 1, 2, 3, 4, 5, 5]) and closed == pytest.approx(depths)
+    depths, closed = filled("previous")
+    assert depths == pytest.approx([1, 1, 2, 2, 2, 5, 5]) and closed == pytest.approx(depths)
+    depths, closed = filled("empty")
+    assert depths == pytest.approx([1, 1, 2, 2, 2, 5, 5]) and closed == pytest.approx([0, 1, 2, 0, 0, 5, 0])
+
+
 def test_bad_input_gets_a_sentence(gappy: SMPLXFit) -> None:
     with pytest.raises(ValueError, match="expected one of interpolate, previous, empty"):
         fill_missing(gappy, "guess")

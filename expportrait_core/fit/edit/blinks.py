@@ -25,10 +25,17 @@ def quick_lids(fit: SMPLXFit) -> Tensor:
     """
     quick = torch.zeros_like(fit.expression)
     if columns := lid_columns(fit.expression_space, fit.expression.shape[1]):
-        lids = fit.expression[:, columns]
-        departure = lids - running_median(lids, BASE_SECONDS * fit.fps)
-        quick[:, columns] = departure * lid_movement(departure, fit.fps)
+        quick[:, columns] = quick_movement(fit.expression[:, columns], fit.fps)
     return quick
+
+
+def quick_movement(
+    lids: Tensor,  # [F, C]
+    fps: float,
+) -> Tensor:
+    """[F, C] how far they are from their usual opening while they move quickly."""
+    departure = lids - running_median(lids, BASE_SECONDS * fps)
+    return departure * lid_movement(departure, fps)
 
 
 def lid_movement(

@@ -140,9 +140,9 @@ class OneEuro:
 
     def vectors(
         self,
-        values: Tensor,  # [F, C]; all columns open together
+        values: Tensor,  # [F, V, 3]; the numbers of a vector open together
     ) -> Tensor:
-        """[F, C]"""
+        """[F, V, 3]"""
         there, back = self._both_ways(values, torch.sub, torch.add, _length)
         return torch.lerp(there, back, 0.5)
 

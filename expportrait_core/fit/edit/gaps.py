@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 def interpolate_gaps(fit: SMPLXFit) -> SMPLXFit:
     """The fit with frames without a face on the way between their neighbours; before the first and after the last
-    face the nearest one is held. They stay marked as not valid, and keep their cameras and landmarks.
+    face the nearest one is held. Cameras too, in which a tracker may have written the head's motion. They stay marked
+    as not valid, and keep their landmarks.
 
     Raises:
         ValueError: no frame shows a face.
@@ -35,6 +36,7 @@ def interpolate_gaps(fit: SMPLXFit) -> SMPLXFit:
         expression=between.expression,
         poses=between.poses,
         translation=between.translation,
+        camera=between.camera,
         eyelids=between.eyelids,
     )
 

@@ -39,6 +39,8 @@ def fill_missing(fit: SMPLXFit, how: str = "interpolate") -> SMPLXFit:
         expression=_where(gap, rest * fit.expression[source], fit.expression),
         poses=_where(gap, rest * fit.poses[source], fit.poses),
         translation=_where(gap, fit.translation[source], fit.translation),
+        camera=fit.camera[torch.where(gap, source, frames)],
+        eyelids=None if fit.eyelids is None else _where(gap, rest * fit.eyelids[source], fit.eyelids),
     )
 
 

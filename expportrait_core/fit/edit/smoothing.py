@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from ...types import SMPLXFit
 from .. import quaternions
-from .blinks import quick_lids
+from .blinks import quick_lids, quick_movement
 from .filters import OneEuro, gaussian, savitzky_golay
 from .gaps import has_clips_numbering, insert_missing_frames, interpolate_gaps, places_in_time
+from .in_camera import camera_moves, camera_that_sees, in_camera
 
 METHODS = ("one euro", "savitzky-golay", "gaussian")
 """A low pass that opens when things move; cubics through the neighbours, which keep peaks; a plain blur."""
@@ -19,9 +22,9 @@ METHODS = ("one euro", "savitzky-golay", "gaussian")
 STRONGEST = 0.25  # seconds of standard deviation at strength 1: more blurs speech away
 POLYNOMIAL_SECONDS = 0.4  # to both sides that the cubics of strength 1 run through
 SLOWEST_CUTOFF = 0.5  # Hz at rest, One Euro at strength 1
-OPENING_EXPRESSION, OPENING_ROTATION, OPENING_TRANSLATION = 1.0, 4.0, 20.0  # Hz per unit, radian, metre a second
+OPENING_NUMBERS, OPENING_ROTATION, OPENING_VECTORS = 1.0, 4.0, 20.0  # Hz per unit, radian, metre a second
 GUARD = 3.0  # standard deviations of the jitter that smoothing may move a value by, where fast motion is kept
-FLOOR_EXPRESSION, FLOOR_ROTATION, FLOOR_TRANSLATION = 0.01, math.radians(0.15), 0.0005  # it may always move these
+FLOOR_NUMBERS, FLOOR_ROTATION, FLOOR_VECTORS = 0.01, math.radians(0.15), 0.0005  # it may always move these
 
 
 def require_strength(strength: float) -> None:
@@ -34,12 +37,14 @@ def smooth_fit(
     fit: SMPLXFit,
     strength: float,  # 0 changes nothing, 1 is the strongest that leaves speech recognisable
     method: str = "gaussian",  # see METHODS
-    keep_blinks: bool = False,  # lids that move quickly stay as they are (spaces whose expressions have names)
+    keep_blinks: bool = False,  # lids that move quickly stay as they are (where it is known which numbers they are)
     keep_fast: bool = False,  # nothing is moved further than the clip's own jitter explains
 ) -> SMPLXFit:
-    """Expression, poses and translation smoothed over time. Frames without a face count as nothing; they get what lies
-    between their neighbours, and stay marked as not valid. Frames that the numbering leaves out are times like the
-    others, and stay left out.
+    """Expression, lids, poses, translation and a camera that moves, smoothed over time: trackers write the motion of a
+    head into any of them. Such a camera is smoothed as it sees the body, so that what trembles in the picture is taken
+    away, and what trembles in both and is not seen does not come to light. Frames without a face count as nothing; they
+    get what lies between their neighbours, and stay marked as not valid. Frames that the numbering leaves out are times
+    like the others, and stay left out.
 
     `keep_fast` measures the jitter of every number and joint over the clip, and limits what smoothing changes to
     three times that: trembling is taken away, a shake of the head or a word keeps its height and its moment.
@@ -56,52 +61,107 @@ def smooth_fit(
     if int(places[-1]) >= fit.num_frames and has_clips_numbering(fit):
         return smooth_fit(insert_missing_frames(fit), strength, method, keep_blinks, keep_fast).frames(places)
     fit = interpolate_gaps(fit)
-    quick = quick_lids(fit) if keep_blinks else None
-    if quick is not None:
-        fit = fit.replace(expression=fit.expression - quick)
-    expression, rotations, translation = _filters(method, strength, fit)
-    # joints that never move, most of a body, are left out
-    moving = (fit.poses != fit.poses[:1]).any(-1).any(0).nonzero()[:, 0]
-    poses, turns = fit.poses.clone(), quaternions.from_axis_angle(fit.poses[:, moving])
-    smooth = fit.replace(expression=expression(fit.expression), translation=translation(fit.translation))
-    turned = rotations(turns)
+    quick = _quick(fit) if keep_blinks else None
+    motion = _motion_of(fit)
+    steady = motion if quick is None else replace(motion, numbers=motion.numbers - quick)
+    smooth = _smoothed(steady, method, strength, fit.fps)
     if keep_fast:
-        smooth, turned = _limited(fit, smooth, turns, turned)
-    poses[:, moving] = quaternions.to_axis_angle(turned)
-    if quick is not None:
-        smooth = smooth.replace(expression=smooth.expression + quick)
-    return smooth.replace(poses=poses)
+        smooth = _limited(steady, smooth, fit.valid)
+    return _with_motion(fit, smooth if quick is None else replace(smooth, numbers=smooth.numbers + quick))
 
 
-def _filters(method: str, strength: float, fit: SMPLXFit):
-    """What is applied to expressions [F, E], rotations [F, J, 4] and translations [F, 3]."""
+@dataclass(frozen=True)
+class _Motion:
+    """All that moves in a fit, by how it is filtered."""
+
+    numbers: Tensor  # [F, C] each for itself: expressions, lids, and the lens of a camera that moves
+    vectors: Tensor  # [F, V, 3] metres: the translation, and where such a camera sees the body
+    rotations: Tensor  # [F, J, 4] of joints that move, and of the body in such a camera
+
+
+def _joints_that_move(fit: SMPLXFit) -> Tensor:
+    """Most of a body never does, and is left out."""
+    return (fit.poses != fit.poses[:1]).any(-1).any(0).nonzero()[:, 0]
+
+
+def _motion_of(fit: SMPLXFit) -> _Motion:
+    numbers = [fit.expression] if fit.eyelids is None else [fit.expression, fit.eyelids]
+    vectors = [fit.translation]
+    rotations = [quaternions.from_axis_angle(fit.poses[:, _joints_that_move(fit)])]
+    if camera_moves(fit.camera):
+        seen = in_camera(fit, quaternions.from_axis_angle(fit.poses[:, 0]))
+        numbers.append(seen.lens)
+        vectors.append(seen.position)
+        rotations.append(seen.rotation[:, None])
+    return _Motion(torch.cat(numbers, 1), torch.stack(vectors, 1), torch.cat(rotations, 1))
+
+
+def _with_motion(fit: SMPLXFit, motion: _Motion) -> SMPLXFit:
+    """Undoes `_motion_of`."""
+    moving = _joints_that_move(fit)
+    poses = fit.poses.clone()
+    poses[:, moving] = quaternions.to_axis_angle(motion.rotations[:, : len(moving)])
+    translation, camera, width = motion.vectors[:, 0], fit.camera, fit.expression.shape[1]
+    if camera_moves(camera):
+        root = quaternions.from_axis_angle(poses[:, 0])
+        seen = in_camera(fit, quaternions.from_axis_angle(fit.poses[:, 0]))
+        smooth = replace(
+            seen, rotation=motion.rotations[:, -1], position=motion.vectors[:, 1], lens=motion.numbers[:, -4:]
+        )
+        camera = camera_that_sees(smooth, camera, root, translation)
+    return fit.replace(
+        expression=motion.numbers[:, :width],
+        poses=poses,
+        translation=translation,
+        camera=camera,
+        eyelids=None if fit.eyelids is None else motion.numbers[:, width : width + 2],
+    )
+
+
+def _quick(fit: SMPLXFit) -> Tensor:
+    """The blinks [F, C] among the numbers of `_motion_of`."""
+    quick = quick_lids(fit)
+    if fit.eyelids is not None:
+        quick = torch.cat([quick, quick_movement(fit.eyelids, fit.fps)], 1)
+    return torch.nn.functional.pad(quick, (0, 4)) if camera_moves(fit.camera) else quick
+
+
+def _smoothed(motion: _Motion, method: str, strength: float, fps: float) -> _Motion:
     if method == "one euro":
-        one_euro = [OneEuro(fit.fps, SLOWEST_CUTOFF / strength, opening / strength) for opening in
-                    (OPENING_EXPRESSION, OPENING_ROTATION, OPENING_TRANSLATION)]  # fmt: skip
-        return one_euro[0].numbers, one_euro[1].rotations, one_euro[2].vectors
+        numbers, rotations, vectors = (
+            OneEuro(fps, SLOWEST_CUTOFF / strength, opening / strength)
+            for opening in (OPENING_NUMBERS, OPENING_ROTATION, OPENING_VECTORS)
+        )
+        return _Motion(
+            numbers.numbers(motion.numbers), vectors.vectors(motion.vectors), rotations.rotations(motion.rotations)
+        )
+    frames = len(motion.numbers)
     if method == "gaussian":
-        kernel = gaussian(fit.num_frames, strength * STRONGEST * fit.fps)
+        kernel = gaussian(frames, strength * STRONGEST * fps)
     else:
-        kernel = savitzky_golay(fit.num_frames, max(2, round(strength * POLYNOMIAL_SECONDS * fit.fps)))
-    kernel = kernel.to(fit.expression)
-    return kernel.numbers, kernel.rotations, kernel.numbers
+        kernel = savitzky_golay(frames, max(2, round(strength * POLYNOMIAL_SECONDS * fps)))
+    kernel = kernel.to(motion.numbers)
+    vectors = kernel.numbers(motion.vectors.flatten(1)).unflatten(1, (-1, 3))
+    return _Motion(kernel.numbers(motion.numbers), vectors, kernel.rotations(motion.rotations))
 
 
-def _limited(fit: SMPLXFit, smooth: SMPLXFit, turns: Tensor, turned: Tensor) -> tuple[SMPLXFit, Tensor]:
+def _limited(motion: _Motion, smooth: _Motion, valid: Tensor) -> _Motion:
     """What smoothing changed, cut to what the jitter explains."""
-    change = smooth.expression - fit.expression
-    limit = GUARD * jitter(fit.expression.diff(dim=0), fit.valid) + FLOOR_EXPRESSION
-    expression = fit.expression + change.clamp(-limit, limit)
+    limit = GUARD * jitter(motion.numbers.diff(dim=0), valid) + FLOOR_NUMBERS
+    numbers = motion.numbers + (smooth.numbers - motion.numbers).clamp(-limit, limit)
 
-    change = smooth.translation - fit.translation
-    limit = GUARD * jitter(fit.translation.diff(dim=0), fit.valid).norm() + FLOOR_TRANSLATION
-    translation = fit.translation + _cut(change, limit)
+    limit = GUARD * _joint_jitter(motion.vectors.diff(dim=0), valid) + FLOOR_VECTORS
+    vectors = motion.vectors + _cut(smooth.vectors - motion.vectors, limit)
 
-    change = quaternions.difference(turns, turned)  # [F, J, 3]
-    steps = quaternions.difference(turns[:-1], turns[1:])
-    limit = GUARD * jitter(steps.flatten(1), fit.valid).unflatten(0, (-1, 3)).norm(dim=-1) + FLOOR_ROTATION
-    turned = quaternions.turned(turns, _cut(change, limit[:, None]))
-    return smooth.replace(expression=expression, translation=translation), turned
+    steps = quaternions.difference(motion.rotations[:-1], motion.rotations[1:])
+    limit = GUARD * _joint_jitter(steps, valid) + FLOOR_ROTATION
+    change = _cut(quaternions.difference(motion.rotations, smooth.rotations), limit)
+    return _Motion(numbers, vectors, quaternions.turned(motion.rotations, change))
+
+
+def _joint_jitter(steps: Tensor, valid: Tensor) -> Tensor:
+    """Of vectors [F - 1, N, 3], their length [N, 1]."""
+    return jitter(steps.flatten(1), valid).unflatten(0, (-1, 3)).norm(dim=-1, keepdim=True)
 
 
 def jitter(
