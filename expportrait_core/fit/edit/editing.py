@@ -1,4 +1,4 @@
-"""Edits of a fit: named controls added or set, the motion of a region made larger or smaller, motion made relative."""
+"""Edits of a fit: named controls added to what it shows, or set in its place."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...body import axis_angle_to_matrix, matrix_to_axis_angle
-from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, HeadModel, SMPLXFit
+from ...body import axis_angle_to_matrix
+from ...types import HEAD, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, HeadModel, SMPLXFit
 from .. import quaternions
-from ..face_regions import expression_gains
 from ..formats import cameras
 from ..head_pose import skull_rotation, split_rotation
 from .controls import TURNED, Deltas, control_deltas, controls, require_controls
@@ -85,52 +84,6 @@ def edit_fit(
         return _between(fit, edited, weight, model)
     deltas = control_deltas(model, {name: curve * weight for name, curve in curves.items()}, fit.num_frames)
     return _added(fit, model, deltas)
-
-
-def scale_motion(
-    fit: SMPLXFit,
-    model: HeadModel,
-    mouth: float = 1.0,  # lower face and jaw
-    eyes: float = 1.0,  # lids and gaze
-    brows: float = 1.0,
-    pose: float = 1.0,  # the head's rotation away from the neutral frame's
-    neutral_frame: int | None = None,  # None takes the first with a face for the pose, and rest for the face
-) -> SMPLXFit:
-    """The motion of each region, larger or smaller. 1 leaves it exactly as it is.
-
-    With a neutral frame the face moves relative to it: what it shows there becomes rest, so a face that was tracked
-    with a smile that is its own shape comes out neutral. The head's pose is scaled about that frame, not moved.
-
-    Raises:
-        ValueError: a frame that is not there, a gain below 0, or a gain for a region of expressions without names.
-    """
-    fit.require_space(model)
-    for name, gain in {"mouth": mouth, "eyes": eyes, "brows": brows, "pose": pose}.items():
-        if not 0 <= gain < 100:
-            raise ValueError(f"The gain for {name} is {gain}, expected 0 or more (1 leaves the motion as it is).")
-    if neutral_frame is not None and not 0 <= neutral_frame < fit.num_frames:
-        raise ValueError(
-            f"The neutral frame is {neutral_frame}, the fit has the frames 0 to {fit.num_frames - 1}. Choose one of "
-            f"them."
-        )
-    factors = expression_gains(model, mouth, eyes, brows).to(fit.expression)[: fit.expression.shape[1]]
-    if neutral_frame is None and (mouth, eyes, brows, pose) == (1, 1, 1, 1):
-        return fit
-    rest = 0 if neutral_frame is None else fit.expression[neutral_frame]
-    poses = fit.poses.clone()
-    for joint, gain in ((JAW, mouth), (LEFT_EYE, eyes), (RIGHT_EYE, eyes)):
-        turned = quaternions.from_axis_angle(poses[:, joint])
-        if neutral_frame is not None:
-            turned = quaternions.multiply(quaternions.inverse(turned[neutral_frame]), turned)
-        if neutral_frame is not None or gain != 1:
-            poses[:, joint] = quaternions.to_axis_angle(quaternions.scaled(turned, gain))
-    if pose != 1:
-        skull = skull_rotation(model, fit)
-        start = skull[fit.first_valid if neutral_frame is None else neutral_frame]
-        change = axis_angle_to_matrix(matrix_to_axis_angle(start.T @ skull) * pose)
-        poses[:, NECK], poses[:, HEAD] = split_rotation(model, fit, start @ change)
-    moved = fit.replace(expression=(fit.expression - rest) * factors, poses=poses)
-    return _without_landmarks(moved)
 
 
 def most_changed(before: SMPLXFit, after: SMPLXFit) -> int:
