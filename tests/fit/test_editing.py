@@ -155,46 +155,6 @@ def test_wrong_edits_get_a_sentence(coarse_head, performance, values: dict, more
         edit_fit(performance, coarse_head, values, **more)
 
 
-# ---------------------------------------------------------------------------------------------------- gains, relative
-
-
-def test_gains_act_on_their_region_alone(coarse_head: HeadModel, performance: SMPLXFit) -> None:
-    assert scale_motion(performance, coarse_head) is performance
-    names = coarse_head.expression_names
-    for region, starts, joints in (("mouth", ("mouth", "jaw", "cheek", "nose"), [JAW]),
-                                   ("eyes", ("eye",), [LEFT_EYE, RIGHT_EYE]), ("brows", ("brow",), [])):  # fmt: skip
-        scaled = scale_motion(performance, coarse_head, **{region: 0.5})
-        for column, name in enumerate(names):
-            factor = 0.5 if name.startswith(starts) else 1
-            assert torch.allclose(scaled.expression[:, column], factor * performance.expression[:, column]), name
-        for joint in (JAW, LEFT_EYE, RIGHT_EYE, NECK, HEAD):
-            factor = 0.5 if joint in joints else 1
-            assert torch.allclose(scaled.poses[:, joint], factor * performance.poses[:, joint], atol=1e-6)
-
-
-def test_pose_gain_scales_the_turn_away_from_the_neutral_frame(coarse_head: HeadModel, performance: SMPLXFit) -> None:
-    def turned(fit: SMPLXFit, start: int) -> torch.Tensor:
-        skull = skull_rotation(coarse_head, fit)
-        change = skull[start].T @ skull
-        return ((change.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos()
-
-    for frame in (0, 14):
-        scaled = scale_motion(performance, coarse_head, pose=0.5, neutral_frame=frame)
-        assert torch.allclose(turned(scaled, frame), 0.5 * turned(performance, frame), atol=1e-3)
-
-
-def test_relative_motion_makes_the_neutral_frame_neutral(coarse_head: HeadModel, performance: SMPLXFit) -> None:
-    relative = scale_motion(performance, coarse_head, neutral_frame=50)
-    assert not relative.expression[50].any() and relative.poses[50, [JAW, LEFT_EYE]].abs().max() < 1e-6
-    change = performance.expression - performance.expression[50]
-    assert torch.allclose(relative.expression, change)
-    assert torch.allclose(relative.poses[:, [NECK, HEAD]], performance.poses[:, [NECK, HEAD]])
-    with pytest.raises(ValueError, match="the fit has the frames 0 to 71"):
-        scale_motion(performance, coarse_head, neutral_frame=72)
-    with pytest.raises(ValueError, match="gain for mouth is -1"):
-        scale_motion(performance, coarse_head, mouth=-1)
-
-
 # ------------------------------------------------------------------------------------------------------- SMPL-X heads
 
 MADE_OF = ("jawForward", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "eyeBlinkLeft", "eyeBlinkRight",

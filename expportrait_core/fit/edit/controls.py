@@ -48,12 +48,6 @@ def _both(*names: str, share: float = 1.0) -> dict[str, float]:
 
 _DEGREE = math.pi / 180
 ACROSS, UP = 0.42, 0.3  # radians of the eyes at gaze_x and gaze_y 1: the iris stays in sight. Our choice
-REACH: dict[int, tuple[Turn, Turn]] = {
-    JAW: ((0, -JAW_SIDE, -JAW_SIDE), (JAW_OPEN, JAW_SIDE, JAW_SIDE)),  # no unit rolls it: no further than sideways
-    LEFT_EYE: ((-UP, -ACROSS, 0), (UP, ACROSS, 0)),
-    RIGHT_EYE: ((-UP, -ACROSS, 0), (UP, ACROSS, 0)),
-}
-"""Smallest and largest turns of the face's joints that the units' full range stands for, axis-angle."""
 _LOOK_ACROSS = {"eyeLookOutLeft": 1.0, "eyeLookInRight": 1.0}, {"eyeLookInLeft": 1.0, "eyeLookOutRight": 1.0}
 
 GROUPED: dict[str, Control] = {

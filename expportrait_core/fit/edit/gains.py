@@ -9,9 +9,11 @@ from ...body import axis_angle_to_matrix, matrix_to_axis_angle
 from ...types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, SMPLXFit
 from .. import quaternions
 from ..face_regions import expression_gains
+from ..formats.arkit import JAW_OPEN, JAW_SIDE
 from ..head_pose import body_rotation, neck_position, skull_rotation, split_rotation
-from .controls import REACH
+from .controls import ACROSS, UP
 
+JAW_RANGE = (0.0, -JAW_SIDE, -JAW_SIDE), (JAW_OPEN, JAW_SIDE, JAW_SIDE)  # no unit rolls it: no further than sideways
 STILL = 1e-5  # radians that a body at rest turns by the rounding of its numbers
 
 
@@ -29,9 +31,9 @@ def scale_motion(
     With a neutral frame the face moves relative to it: what it shows there becomes rest, so a face that was tracked
     with a smile that is its own shape comes out neutral. The head's pose is scaled about that frame, not moved.
 
-    A gain above 1 exaggerates within what a face can do: expressions with names go up to 1, jaw and eyes turn up to
-    `REACH`, and no further than they did where they were past that already. What is below zero (a unit that shows less
-    than in the neutral frame, a jaw pressed shut) is not exaggerated.
+    A gain above 1 exaggerates within what a face can do: expressions with names go up to 1, the jaw turns as far as
+    its units at 1 turn it, the eyes as far as their irises stay in sight; what was past that already stays where it
+    was. What is below zero (a unit that shows less than in the neutral frame, a jaw pressed shut) is not exaggerated.
 
     The head is scaled as the camera sees it. Where it turns because its body does (many trackers write all of it into
     the root or the camera), the body's rotation in the camera is scaled too, by its root: the camera stays, and so does
@@ -63,7 +65,7 @@ def scale_motion(
             turned = quaternions.multiply(quaternions.inverse(turned[neutral_frame]), turned)
         if neutral_frame is not None or gain != 1:
             turn = quaternions.to_axis_angle(turned)
-            poses[:, joint] = _within(gain * turn, turn, REACH[joint])
+            poses[:, joint] = _within(gain * turn, turn, JAW_RANGE) if joint == JAW else _in_sight(turn, gain)
     moved = fit.replace(expression=expression, poses=poses, landmarks=None, landmark_scheme=None)
     if pose == 1:
         return moved
@@ -74,6 +76,19 @@ def _within(scaled: Tensor, shown: Tensor, limits: tuple) -> Tensor:
     """The scaled values, kept between the limits, which are as wide as what was shown without a gain."""
     low, high = (shown.new_tensor(limit) for limit in limits)
     return torch.minimum(torch.maximum(scaled, torch.minimum(low, shown)), torch.maximum(high, shown))
+
+
+def _in_sight(
+    turn: Tensor,  # [F, 3] of an eye, axis-angle
+    gain: float,
+) -> Tensor:
+    """The eye's turn [F, 3] scaled, but no further out of an ellipse of ACROSS by UP than it was.
+
+    Not out of a rectangle: in its corners the lids cover the iris. The eye keeps the direction that it turns in.
+    """
+    distance = (turn[:, :2] / turn.new_tensor([UP, ACROSS])).norm(dim=-1, keepdim=True)
+    room = (1 / distance.clamp(min=1e-6)).clamp(min=1)
+    return turn * room.clamp(max=gain)
 
 
 def _with_pose(model: HeadModel, fit: SMPLXFit, gain: float, frame: int) -> SMPLXFit:
