@@ -202,9 +202,8 @@ class EditExpression(io.ComfyNode):
                     "mode",
                     options=MODES,
                     default=MODES[0],
-                    tooltip="Whether the values are added to what the face does, or set in its place: with a preset "
-                    "of the whole face, where what neither it nor a slider names is at rest, without one of what the "
-                    "sliders move.",
+                    tooltip="Whether values are added to what the face does, or set in its place; with a preset the "
+                    "whole face is set, and what neither it nor a slider names is at rest.",
                 ),
                 io.Int.Input("start", default=0, min=0, max=1000000, tooltip="The first frame that is changed."),
                 io.Int.Input(
@@ -221,7 +220,7 @@ class EditExpression(io.ComfyNode):
                 _slider("mouth_gain", "How much of the performance's mouth and jaw motion is kept.", 0, 3, 1.0),
                 _slider("eyes_gain", "How much of its motion of eyes and lids is kept.", 0, 3, 1.0),
                 _slider("brows_gain", "How much of its motion of the brows is kept.", 0, 3, 1.0),
-                _slider("pose_gain", "How much of its turning of the head, and of the body under it, is kept.", 0, 3, 1.0),
+                _slider("pose_gain", "How much of its turning of the head and the body under it is kept.", 0, 3, 1.0),
                 io.Combo.Input(
                     "motion",
                     options=MOTIONS,
