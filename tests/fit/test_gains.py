@@ -8,7 +8,7 @@ import torch
 from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import axis_angle_to_matrix
 from expportrait_core.body.posing import joint_transforms, shaped
-from expportrait_core.fit import edit_fit, load_fit, neutral_fit, quaternions, scale_motion
+from expportrait_core.fit import edit_fit, load_fit, most_changed, neutral_fit, quaternions, scale_motion
 from expportrait_core.fit.head_pose import skull_rotation
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE, HeadModel, SMPLXFit
 
@@ -173,3 +173,12 @@ def test_pose_gain_shares_the_change_between_body_and_neck(coarse_head: HeadMode
     scaled = scale_motion(fit.replace(poses=poses), coarse_head, pose=0.5).poses[1, :, 1]
     assert float(scaled[0]) == pytest.approx(0.1, abs=1e-5)
     assert float(scaled[NECK] + scaled[HEAD]) == pytest.approx(0.15, abs=1e-5)
+
+
+def test_the_frame_that_changed_most_is_found_where_bodies_stand_on_their_heads(coarse_head: HeadModel) -> None:
+    fit = neutral_fit(coarse_head, 3)
+    poses = fit.poses.clone()
+    poses[:, 0] = torch.tensor([[3.14, 0, 0], [3.14, 0, 0], [3.14, 0.5, 0]])
+    other = poses.clone()
+    other[1, 0, 0], other[2, 0, 1] = -3.14, -0.5  # 0.003 radians, and 0.6
+    assert most_changed(fit.replace(poses=poses), fit.replace(poses=other)) == 2

@@ -109,7 +109,9 @@ def most_changed(before: SMPLXFit, after: SMPLXFit) -> int:
     """The frame in which an edit shows most; without one, the first with a face."""
     wider = after.expression.shape[1] - before.expression.shape[1]
     expression = after.expression - torch.nn.functional.pad(before.expression, (0, wider))
-    change = (expression.abs().sum(1) + (after.poses - before.poses).abs().sum((1, 2))) * after.valid
+    # as rotations: the vectors of a body that stands half a turn from its template change their sign for nothing
+    turns = quaternions.difference(*(quaternions.from_axis_angle(fit.poses) for fit in (before, after))).norm(dim=-1)
+    change = (expression.abs().sum(1) + turns.sum(1)) * after.valid
     if change.max() > 0:
         return int(change.argmax())
     return after.first_valid if after.valid.any() else 0
