@@ -202,7 +202,8 @@ class EditExpression(io.ComfyNode):
                     "mode",
                     options=MODES,
                     default=MODES[0],
-                    tooltip="Whether the values are added to what the face does, or set in its place.",
+                    tooltip="Whether values are added to what the face does, or set in its place; with a preset the "
+                    "whole face is set, and what neither it nor a slider names is at rest.",
                 ),
                 io.Int.Input("start", default=0, min=0, max=1000000, tooltip="The first frame that is changed."),
                 io.Int.Input(
@@ -219,7 +220,7 @@ class EditExpression(io.ComfyNode):
                 _slider("mouth_gain", "How much of the performance's mouth and jaw motion is kept.", 0, 3, 1.0),
                 _slider("eyes_gain", "How much of its motion of eyes and lids is kept.", 0, 3, 1.0),
                 _slider("brows_gain", "How much of its motion of the brows is kept.", 0, 3, 1.0),
-                _slider("pose_gain", "How much of its turning of the head is kept.", 0, 3, 1.0),
+                _slider("pose_gain", "How much of its turning of the head and the body under it is kept.", 0, 3, 1.0),
                 io.Combo.Input(
                     "motion",
                     options=MOTIONS,
@@ -274,7 +275,8 @@ class EditExpression(io.ComfyNode):
         given = step.neutral_fit(head_model, frames) if fit is None else fit.fit
         neutral = neutral_frame if motion == "relative" else None
         scaled = step.scale_motion(given, head_model, mouth_gain, eyes_gain, brows_gain, pose_gain, neutral)
-        edited = step.edit_fit(scaled, head_model, values, mode, start, end or None, fade)
+        whole = mode == "replace" and preset != NO_PRESET  # a preset speaks of every control, as in Keyframes
+        edited = step.edit_fit(scaled, head_model, values, mode, start, end or None, fade, whole)
         if save_preset_as.strip():
             _save_preset(step.Preset(save_preset_as.strip(), values))
         shown = step.most_changed(given, edited)

@@ -11,7 +11,8 @@ from .detect.mediapipe_source import MediaPipeMesh, MediaPipeTask
 from .detect.silhouette import segment_person
 from .detect.sources import BuiltInNetworks, LandmarkSource, SeenFace
 from .edit.controls import GROUPED, controls
-from .edit.editing import MODES, edit_fit, most_changed, neutral_fit, scale_motion
+from .edit.editing import MODES, edit_fit, most_changed, neutral_fit
+from .edit.gains import scale_motion
 from .edit.gaps import insert_missing_frames, interpolate_gaps
 from .edit.joining import LOOPS, join_fits, loop_fit
 from .edit.keyframes import EASINGS, keyframe_fit, parse_keyframes

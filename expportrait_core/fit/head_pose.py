@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..body import axis_angle_to_matrix, matrix_to_axis_angle
+from ..body.posing import joint_transforms
 from ..types import HEAD, NECK, HeadModel, SMPLXFit
 from .tracker.landmark_rig import NECK_SHARE
 
@@ -35,6 +37,19 @@ def skull_rotation(model: HeadModel, fit: SMPLXFit) -> Tensor:
     """Rotation [F, 3, 3] of the skull in the camera: whatever joint or camera a tracker wrote it into."""
     neck, head = _neck_and_head(fit)
     return body_rotation(model, fit) @ neck @ head
+
+
+def neck_position(
+    model: HeadModel,
+    betas: Tensor,  # [B] of the body that is posed, which need not be the fit's own
+    fit: SMPLXFit,
+) -> Tensor:
+    """The neck joint [F, 3] in the world, before the translation."""
+    joints = model.joint_template + model.joint_shape_basis[..., : len(betas)] @ betas
+    basis = model.joint_expression_basis[..., : fit.expression.shape[1]]
+    joints = joints + torch.einsum("fe,jce->fjc", fit.expression, basis)
+    moved = joint_transforms(axis_angle_to_matrix(fit.poses), joints, model.parents, [NECK])[:, 0]  # [F, 4, 3]
+    return (joints[:, NECK, None] @ moved[:, :3])[:, 0] + moved[:, 3]
 
 
 def split_rotation(model: HeadModel, base: SMPLXFit, target: Tensor) -> tuple[Tensor, Tensor]:

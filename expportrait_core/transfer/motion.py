@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ..body import axis_angle_to_matrix, matrix_to_axis_angle
-from ..body.posing import joint_transforms
 from ..fit.face_regions import expression_gains
-from ..fit.head_pose import skull_rotation, split_rotation
+from ..fit.head_pose import neck_position, skull_rotation, split_rotation
 from ..types import (
     HEAD,
     JAW,
@@ -195,12 +194,4 @@ def _neck_shift(head: PersonalizedHead, driver: SMPLXFit) -> Tensor:
     backs. Nothing where the driver's betas belong to another model, whose body is not known here."""
     if driver.model_id != head.model_id:
         return torch.zeros_like(driver.translation)
-    return _neck_position(head.model, driver.betas, driver) - _neck_position(head.model, head.betas, driver)
-
-
-def _neck_position(model: HeadModel, betas: Tensor, fit: SMPLXFit) -> Tensor:
-    """The neck joint before the translation [F, 3]."""
-    joints = model.joint_template + model.joint_shape_basis[..., : len(betas)] @ betas
-    joints = joints.expand(fit.num_frames, -1, -1)
-    moved = joint_transforms(axis_angle_to_matrix(fit.poses), joints, model.parents, [NECK])[:, 0]  # [F, 4, 3]
-    return (joints[:, NECK, None] @ moved[:, :3])[:, 0] + moved[:, 3]
+    return neck_position(head.model, driver.betas, driver) - neck_position(head.model, head.betas, driver)

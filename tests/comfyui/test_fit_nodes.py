@@ -17,7 +17,7 @@ from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import load_head_model
 from expportrait_core.fit import GROUPED, LOOPS, METHODS, MODES, load_fit, load_preset, preset_names, save_fit
 from expportrait_core.media import read_picture
-from expportrait_core.types import HEAD
+from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE
 
 from ..body.smplx_file import write_bare_head
 from ..fit.formats import tracker_files
@@ -387,6 +387,33 @@ def test_edit_expression_without_and_with_a_performance(server, fit) -> None:
     assert torch.allclose(saved(server, server.run(graph), "save_alone").expression, alone.expression)
     graph["alone"]["inputs"]["preset"] = "gone"
     assert "There is no preset gone" in refused(server.run(graph))
+
+
+def test_a_preset_in_mode_replace_speaks_of_the_whole_face(server, fit) -> None:
+    def edited(**settings: object):
+        return saved(server, server.run({
+            "model": MODEL, "fit": n(LOAD, head_model=["model", 0], file="demo performance (built-in)"),
+            "edited": n("ExpPortraitEditExpression", head_model=["model", 0], fit=["fit", 0],
+                        **SETTINGS | {"mode": "replace"} | settings),
+            "save": n("ExpPortraitSaveSMPLXFit", fit=["edited", 0], filename_prefix="t/whole"),
+        }))  # fmt: skip
+
+    rest = edited(preset="neutral")
+    face = [JAW, LEFT_EYE, RIGHT_EYE]
+    assert fit.expression.any() and not rest.expression.any() and not rest.poses[:, face].any()
+    assert torch.equal(rest.poses[:, [NECK, HEAD]], fit.poses[:, [NECK, HEAD]]), "the head keeps turning"
+    shy = load_preset("shy").values
+    part = edited(preset="shy", preset_amount=0.5, puff=0.25, start=30, end=40, fade=0.2)
+    column = load_head_model("default", 0).expression_names.index
+    assert torch.allclose(part.expression[30:40, column("mouthSmileLeft")], torch.tensor(0.5 * shy["smile"]))
+    assert torch.allclose(part.expression[30:40, column("cheekPuff")], torch.tensor(0.25))
+    assert not part.expression[30:40, column("eyeBlinkLeft")].any() and not part.poses[30:40, JAW].any()
+    assert part.poses[30:40, HEAD].diff(dim=0).abs().max() < 1e-6, "the preset names the head"
+    outside = [*range(25), *range(46, 72)]
+    assert torch.equal(part.expression[outside], fit.expression[outside])
+    moved = edited(puff=0.25).expression
+    changed = (moved != fit.expression).any(0).nonzero()[:, 0].tolist()
+    assert changed == [column("cheekPuff")], "without a preset only the sliders that were moved"
 
 
 def test_keyframes_and_inspect(server) -> None:

@@ -141,58 +141,94 @@ def test_landmarks_of_an_edited_fit_are_left_out(coarse_head: HeadModel, perform
     assert edit_fit(seen, coarse_head, {"smile": 1}).landmark_scheme is None
 
 
+# --------------------------------------------------------------------------------------------------- the whole face
+
+
+@pytest.mark.parametrize("values", [{}, {"smile": 0.5, "gaze_x": 0.5}])
+def test_the_whole_face_is_replaced(coarse_head: HeadModel, performance: SMPLXFit, values: dict) -> None:
+    seen = performance.replace(eyelids=torch.full((72, 2), 0.7))
+    edited = edit_fit(seen, coarse_head, values, "replace", whole=True)
+    alone = edit_fit(neutral_fit(coarse_head, 72), coarse_head, values)
+    assert torch.equal(edited.expression, alone.expression) and not edited.eyelids.any()
+    assert torch.allclose(edited.poses[:, [JAW, LEFT_EYE, RIGHT_EYE]], alone.poses[:, [JAW, LEFT_EYE, RIGHT_EYE]])
+    others = [joint for joint in range(55) if joint not in (JAW, LEFT_EYE, RIGHT_EYE)]
+    assert torch.equal(edited.poses[:, others], performance.poses[:, others]), "the head keeps turning"
+    with_head = edit_fit(seen, coarse_head, values | {"head_nod": 0.0}, "replace", whole=True)
+    assert with_head.poses[:, [NECK, HEAD]].abs().max() < 1e-6
+
+
+def test_the_whole_face_of_some_frames_comes_and_goes(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    seen = performance.replace(eyelids=torch.full((72, 2), 0.7))
+    edited = edit_fit(seen, coarse_head, {"puff": 0.6}, "replace", 55, 60, 0.2, whole=True)
+    smile = coarse_head.expression_names.index("mouthSmileLeft")
+    before, after = performance.expression[:, smile], edited.expression[:, smile]
+    assert before[49:56].min() > 0.1 and not after[55:60].any() and not edited.poses[55:60, JAW].any()
+    assert not edited.eyelids[55:60].any() and (edited.expression[55:60] != 0).sum() == 5, "puffed cheeks alone"
+    share = (after / before)[49:56]
+    assert (share.diff() < 0).all() and share[0] == 1 and (edited.eyelids[49:56].diff(dim=0) < 0).all()
+    outside = [*range(50), *range(66, 72)]
+    assert torch.equal(edited.expression[outside], performance.expression[outside])
+    assert torch.equal(edited.poses[outside], performance.poses[outside])
+
+
+# ----------------------------------------------------------------------------------------------------- the other side
+
+FACES = {
+    "at rest": {},
+    "smiling": {"mouthSmileLeft": 0.6, "mouthSmileRight": 0.5, "cheekSquintLeft": 0.3, "cheekSquintRight": 0.25,
+                "eyeSquintLeft": 0.2, "eyeSquintRight": 0.15, "mouthFrownLeft": 0.03, "eyeLookOutLeft": 0.4,
+                "eyeLookInRight": 0.4, "eyeLookDownLeft": 0.3, "eyeLookDownRight": 0.35},
+    "frowning": {"mouthFrownLeft": 0.6, "mouthFrownRight": 0.2, "eyeSquintLeft": 0.1, "eyeLookInLeft": 0.2,
+                 "eyeLookOutRight": 0.25, "eyeLookUpLeft": 0.2, "eyeLookUpRight": 0.2},
+    "both at once": {"mouthSmileLeft": 0.3, "mouthFrownLeft": 0.35, "cheekSquintLeft": 0.2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("units", FACES.values(), ids=FACES)
+@pytest.mark.parametrize("name", ["smile", "gaze_x", "gaze_y"])
+@pytest.mark.parametrize("part", [{}, {"start": 3, "stop": 6, "fade": 0.1}], ids=["all", "faded"])
+def test_a_value_and_its_opposite_give_back_the_face(coarse_head, units: dict, name: str, part: dict) -> None:
+    face = edit_fit(neutral_fit(coarse_head, 10), coarse_head, units, "replace")
+    for value in (0.3, -0.3, torch.linspace(-0.4, 0.4, 10)):
+        there = edit_fit(face, coarse_head, {name: value}, **part)
+        back = edit_fit(there, coarse_head, {name: -value}, **part)
+        assert (there.expression - face.expression).abs().max() > 0.1
+        assert torch.allclose(back.expression, face.expression, atol=1e-6)
+        assert torch.allclose(back.poses, face.poses, atol=1e-6)
+
+
+def test_the_other_side_is_taken_back_first(coarse_head: HeadModel, neutral: SMPLXFit) -> None:
+    def shown(units: dict[str, float], values: dict[str, float]) -> dict[str, float]:
+        face = edit_fit(edit_fit(neutral, coarse_head, units, "replace"), coarse_head, values)
+        names = zip(coarse_head.expression_names, face.expression[0].tolist(), strict=True)
+        return {name: round(value, 4) for name, value in names if abs(value) > 1e-6}
+
+    frown = {"mouthFrownLeft": 0.6, "mouthFrownRight": 0.2}
+    assert shown(frown, {"smile": 0.4}) == {
+        "mouthFrownLeft": 0.2, "mouthSmileRight": 0.2, "cheekSquintRight": 0.1, "eyeSquintRight": 0.04,
+    }  # fmt: skip
+    smile = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "cheekSquintLeft": 0.1, "eyeSquintLeft": 0.5}
+    assert shown(smile, {"smile": -0.4}) == {"mouthSmileLeft": 0.4, "mouthSmileRight": 0.4, "eyeSquintLeft": 0.42}
+    assert shown({}, {"smile": -0.5, "smile_left": 0.3}) == {  # what comes together stays together, as in a preset
+        "mouthFrownLeft": 0.5, "mouthFrownRight": 0.5, "mouthSmileLeft": 0.3, "cheekSquintLeft": 0.15,
+    }  # fmt: skip
+    looks = {"eyeLookOutLeft": 0.5, "eyeLookInRight": 0.5}
+    assert shown(looks, {"gaze_x": -0.7}) == {"eyeLookInLeft": 0.2, "eyeLookOutRight": 0.2}
+
+
 @pytest.mark.parametrize(("values", "more", "sentence"), [
     ({"smlie": 1.0}, {}, "no control 'smlie'. Did you mean 'smile'"),
     ({"smile": 7.0}, {}, r"'smile' is 7.0, expected -1 to 1 \(or"),
     ({"head_turn": 500.0}, {}, "expected -60 to 60 degrees"),
     ({"smile": math.nan}, {}, "'smile' is nan"),
     ({"smile": 1.0}, {"mode": "mix"}, "'mix', expected one of add, replace"),
+    ({"smile": 1.0}, {"whole": True}, "by 'add', expected 'replace'"),
     ({"smile": 1.0}, {"start": 80}, "the fit has the frames 0 to 71"),
     ({"smile": 1.0}, {"fade": -1.0}, "fade is -1.0 seconds"),
 ])  # fmt: skip
 def test_wrong_edits_get_a_sentence(coarse_head, performance, values: dict, more: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         edit_fit(performance, coarse_head, values, **more)
-
-
-# ---------------------------------------------------------------------------------------------------- gains, relative
-
-
-def test_gains_act_on_their_region_alone(coarse_head: HeadModel, performance: SMPLXFit) -> None:
-    assert scale_motion(performance, coarse_head) is performance
-    names = coarse_head.expression_names
-    for region, starts, joints in (("mouth", ("mouth", "jaw", "cheek", "nose"), [JAW]),
-                                   ("eyes", ("eye",), [LEFT_EYE, RIGHT_EYE]), ("brows", ("brow",), [])):  # fmt: skip
-        scaled = scale_motion(performance, coarse_head, **{region: 0.5})
-        for column, name in enumerate(names):
-            factor = 0.5 if name.startswith(starts) else 1
-            assert torch.allclose(scaled.expression[:, column], factor * performance.expression[:, column]), name
-        for joint in (JAW, LEFT_EYE, RIGHT_EYE, NECK, HEAD):
-            factor = 0.5 if joint in joints else 1
-            assert torch.allclose(scaled.poses[:, joint], factor * performance.poses[:, joint], atol=1e-6)
-
-
-def test_pose_gain_scales_the_turn_away_from_the_neutral_frame(coarse_head: HeadModel, performance: SMPLXFit) -> None:
-    def turned(fit: SMPLXFit, start: int) -> torch.Tensor:
-        skull = skull_rotation(coarse_head, fit)
-        change = skull[start].T @ skull
-        return ((change.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos()
-
-    for frame in (0, 14):
-        scaled = scale_motion(performance, coarse_head, pose=0.5, neutral_frame=frame)
-        assert torch.allclose(turned(scaled, frame), 0.5 * turned(performance, frame), atol=1e-3)
-
-
-def test_relative_motion_makes_the_neutral_frame_neutral(coarse_head: HeadModel, performance: SMPLXFit) -> None:
-    relative = scale_motion(performance, coarse_head, neutral_frame=50)
-    assert not relative.expression[50].any() and relative.poses[50, [JAW, LEFT_EYE]].abs().max() < 1e-6
-    change = performance.expression - performance.expression[50]
-    assert torch.allclose(relative.expression, change)
-    assert torch.allclose(relative.poses[:, [NECK, HEAD]], performance.poses[:, [NECK, HEAD]])
-    with pytest.raises(ValueError, match="the fit has the frames 0 to 71"):
-        scale_motion(performance, coarse_head, neutral_frame=72)
-    with pytest.raises(ValueError, match="gain for mouth is -1"):
-        scale_motion(performance, coarse_head, mouth=-1)
 
 
 # ------------------------------------------------------------------------------------------------------- SMPL-X heads
@@ -227,6 +263,27 @@ def test_units_reach_a_smplx_head_through_the_surface(stranger: HeadModel, coars
              "eyeSquintLeft": 0.2, "eyeSquintRight": 0.2}  # fmt: skip
     wanted = sum(s * coarse_head.expression_basis[..., coarse_head.expression_names.index(n)] for n, s in units.items())
     assert (found - wanted).norm() < 0.3 * wanted.norm()
+
+
+def test_the_whole_face_of_a_head_without_names_is_replaced(stranger: HeadModel) -> None:
+    smiling = edit_fit(neutral_fit(stranger, 3), stranger, {"smile": 1.0, "jaw_open": 0.5, "head_turn": 20.0})
+    rest = edit_fit(smiling, stranger, {}, "replace", whole=True)
+    assert not rest.expression.any() and not rest.poses[:, JAW].any()
+    assert torch.equal(rest.poses[:, [NECK, HEAD]], smiling.poses[:, [NECK, HEAD]])
+    pouting = edit_fit(smiling, stranger, {"pucker": 1.0}, "replace", whole=True)
+    alone = edit_fit(neutral_fit(stranger, 3), stranger, {"pucker": 1.0})
+    assert torch.equal(pouting.expression, alone.expression) and not pouting.poses[:, JAW].any()
+
+
+def test_without_names_both_sides_of_a_control_stay(stranger: HeadModel) -> None:
+    def expression(*values: float) -> torch.Tensor:
+        fit = neutral_fit(stranger)
+        for value in values:
+            fit = edit_fit(fit, stranger, {"smile": value})
+        return fit.expression
+
+    both = expression(1.0) + expression(-1.0)
+    assert both.abs().max() > 0.1 and torch.allclose(expression(1.0, -1.0), both, atol=1e-6)
 
 
 def test_residuals_tell_what_a_head_can_make(stranger: HeadModel) -> None:

@@ -29,7 +29,8 @@ class Control:
 
     text: str  # for people, what the positive side does
     units: Mapping[str, float] = field(default_factory=dict)  # expression units at +1
-    opposite: Mapping[str, float] | None = None  # at -1; None: the same units with the other sign
+    # at -1; None: the same units with the other sign. Of both mixtures one unit a side of the face has the share 1
+    opposite: Mapping[str, float] | None = None
     joints: Mapping[int, Turn] = field(default_factory=dict)  # HEAD stands for the skull
     low: float = 0.0
     high: float = 1.0
@@ -189,6 +190,42 @@ def control_deltas(
     for unit in units:
         columns |= coefficients[unit].to(like.device) != 0
     return Deltas(expression, turns, columns, tuple(joints))
+
+
+def taken_back(
+    names: tuple[str, ...],  # of the expression columns
+    shown: Tensor,  # [F, E] expression of the face that controls are added to
+    values: Mapping[str, Tensor],  # [F] each, by control
+) -> Tensor:
+    """What two-sided controls change beside their `control_deltas` when they are added to a face [F, E].
+
+    A smile of 0.6 with 0.2 of the other side is one of 0.4 and no frown: as far as the other side shows more than its
+    own, a value takes back of it instead of adding to its own, each side of the face for itself. What both show alike
+    stays, so that the opposite value leads back to the same face. The smaller units that go along follow by their
+    shares, down to zero. Nothing is taken back where units have no column of their own.
+    """
+    change, known = torch.zeros_like(shown), controls()
+    for name, value in values.items():
+        control = known[name]
+        if control.opposite is None or not {*control.units, *control.opposite} <= {*names}:
+            continue
+        value = value.to(shown)
+        above, below = control.units, control.opposite
+        for own, other, amount in ((above, below, value.clamp(min=0)), (below, above, -value.clamp(max=0))):
+            for side in ("Left", "Right"):
+                adds, takes = _of_side(own, side), _of_side(other, side)
+                added, opposed = (shown[:, names.index(max(units, key=units.get))] for units in (adds, takes))
+                taken = torch.minimum(amount, (opposed - added.clamp(min=0)).clamp(min=0))
+                for unit, share in adds.items():
+                    change[:, names.index(unit)] -= share * taken
+                for unit, share in takes.items():
+                    column = names.index(unit)
+                    change[:, column] -= torch.minimum(share * taken, shown[:, column].clamp(min=0))
+    return change
+
+
+def _of_side(units: Mapping[str, float], side: str) -> dict[str, float]:
+    return {unit: share for unit, share in units.items() if unit.endswith(side)}
 
 
 def _sides(control: Control) -> Iterable[tuple[int, Mapping[str, float]]]:

@@ -1,20 +1,20 @@
-"""Edits of a fit: named controls added or set, the motion of a region made larger or smaller, motion made relative."""
+"""Edits of a fit: named controls added to what it shows, or set in its place."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...body import axis_angle_to_matrix, matrix_to_axis_angle
+from ...body import axis_angle_to_matrix
 from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, HeadModel, SMPLXFit
 from .. import quaternions
-from ..face_regions import expression_gains
 from ..formats import cameras
 from ..head_pose import skull_rotation, split_rotation
-from .controls import TURNED, Deltas, control_deltas, controls, require_controls
+from .controls import TURNED, Deltas, control_deltas, controls, require_controls, taken_back
 from .sampling import blend_rotations
 
 MODES = ("add", "replace")
@@ -57,87 +57,61 @@ def edit_fit(
     start: int = 0,  # first frame that is edited
     stop: int | None = None,  # first frame that is not; None edits up to the end
     fade: float = 0.0,  # seconds over which an edit in the middle of a clip comes and goes
+    whole: bool = False,  # replace the whole face: what no value names is at rest, as a preset means it
 ) -> SMPLXFit:
     """The fit with controls added to what it shows, or set to these values whatever it showed.
 
-    Adding never pushes a unit over 1, unless it was there already or the value itself is larger. Where expressions
-    have no names (SMPL-X), a control acts on all columns, so replacing one replaces the whole expression. The head
-    turns in its own axes; replacing sets it relative to the body. The landmarks of an edited fit no longer lie on
-    the face and are left out.
+    Adding never pushes a unit over 1, unless it was there already or the value itself is larger. A control with two
+    sides (smile, gaze_x, gaze_y) first takes back what the other side shows, and then adds its own: -0.4 on a smile
+    of 0.4 is a face at rest, and a value and then its opposite give back the face, as long as no unit came to its end
+    on the way (1, or 0 of those that only go along) or was below zero.
+
+    Replacing sets the controls that are named and leaves the others as they are. Of the whole face it also sets
+    expression, jaw, eyes and eyelids to rest where nothing is named (no values at all make a face at rest); the head
+    keeps turning unless one of its controls is named.
+
+    Where expressions have no names (SMPL-X, FLAME), a control acts on all columns, so replacing one replaces the
+    whole expression, and adding is linear: the two sides of a control do not take back one another. The head turns in
+    its own axes; replacing sets it relative to the body. The landmarks of an edited fit no longer lie on the face and
+    are left out.
 
     Raises:
-        ValueError: another expression space than the model's, an unknown control, mode or range of frames, a curve
-            of another length or with values far outside of the control's range, or a control that the model cannot
-            express.
+        ValueError: another expression space than the model's, an unknown control, mode or range of frames, a whole
+            face that is to be added, a curve of another length or with values far outside of the control's range, or
+            a control that the model cannot express.
     """
     if mode not in MODES:
         raise ValueError(f"The edit is to '{mode}', expected one of {', '.join(MODES)}.")
+    if whole and mode != "replace":
+        raise ValueError(f"The whole face is to be edited by '{mode}', expected 'replace'. Leave whole off to add.")
     fit.require_space(model)
     require_controls({name: value for name, value in values.items() if not isinstance(value, Tensor)})
     weight = _weight(fit, start, stop, fade)
-    if not values:
+    if not values and not whole:
         return fit
     _require_curves(values, fit.num_frames)
     curves = {name: torch.as_tensor(value).to(fit.expression).expand(fit.num_frames) for name, value in values.items()}
     if mode == "replace":
         deltas = control_deltas(model, curves, fit.num_frames)
-        edited = _set(fit, model, deltas)
+        edited = _set(fit, model, _with_rest(deltas) if whole else deltas)
+        if whole and fit.eyelids is not None:
+            edited = edited.replace(eyelids=fit.eyelids * (1 - weight[:, None]))
         return _between(fit, edited, weight, model)
-    deltas = control_deltas(model, {name: curve * weight for name, curve in curves.items()}, fit.num_frames)
+    curves = {name: curve * weight for name, curve in curves.items()}
+    deltas = control_deltas(model, curves, fit.num_frames)
+    if fit.expression_space == "arkit":
+        back = taken_back(model.expression_names, _widened(fit.expression, model), curves)
+        deltas = dataclasses.replace(deltas, expression=deltas.expression + back)
     return _added(fit, model, deltas)
-
-
-def scale_motion(
-    fit: SMPLXFit,
-    model: HeadModel,
-    mouth: float = 1.0,  # lower face and jaw
-    eyes: float = 1.0,  # lids and gaze
-    brows: float = 1.0,
-    pose: float = 1.0,  # the head's rotation away from the neutral frame's
-    neutral_frame: int | None = None,  # None takes the first with a face for the pose, and rest for the face
-) -> SMPLXFit:
-    """The motion of each region, larger or smaller. 1 leaves it exactly as it is.
-
-    With a neutral frame the face moves relative to it: what it shows there becomes rest, so a face that was tracked
-    with a smile that is its own shape comes out neutral. The head's pose is scaled about that frame, not moved.
-
-    Raises:
-        ValueError: a frame that is not there, a gain below 0, or a gain for a region of expressions without names.
-    """
-    fit.require_space(model)
-    for name, gain in {"mouth": mouth, "eyes": eyes, "brows": brows, "pose": pose}.items():
-        if not 0 <= gain < 100:
-            raise ValueError(f"The gain for {name} is {gain}, expected 0 or more (1 leaves the motion as it is).")
-    if neutral_frame is not None and not 0 <= neutral_frame < fit.num_frames:
-        raise ValueError(
-            f"The neutral frame is {neutral_frame}, the fit has the frames 0 to {fit.num_frames - 1}. Choose one of "
-            f"them."
-        )
-    factors = expression_gains(model, mouth, eyes, brows).to(fit.expression)[: fit.expression.shape[1]]
-    if neutral_frame is None and (mouth, eyes, brows, pose) == (1, 1, 1, 1):
-        return fit
-    rest = 0 if neutral_frame is None else fit.expression[neutral_frame]
-    poses = fit.poses.clone()
-    for joint, gain in ((JAW, mouth), (LEFT_EYE, eyes), (RIGHT_EYE, eyes)):
-        turned = quaternions.from_axis_angle(poses[:, joint])
-        if neutral_frame is not None:
-            turned = quaternions.multiply(quaternions.inverse(turned[neutral_frame]), turned)
-        if neutral_frame is not None or gain != 1:
-            poses[:, joint] = quaternions.to_axis_angle(quaternions.scaled(turned, gain))
-    if pose != 1:
-        skull = skull_rotation(model, fit)
-        start = skull[fit.first_valid if neutral_frame is None else neutral_frame]
-        change = axis_angle_to_matrix(matrix_to_axis_angle(start.T @ skull) * pose)
-        poses[:, NECK], poses[:, HEAD] = split_rotation(model, fit, start @ change)
-    moved = fit.replace(expression=(fit.expression - rest) * factors, poses=poses)
-    return _without_landmarks(moved)
 
 
 def most_changed(before: SMPLXFit, after: SMPLXFit) -> int:
     """The frame in which an edit shows most; without one, the first with a face."""
     wider = after.expression.shape[1] - before.expression.shape[1]
     expression = after.expression - torch.nn.functional.pad(before.expression, (0, wider))
-    change = (expression.abs().sum(1) + (after.poses - before.poses).abs().sum((1, 2))) * after.valid
+    # as rotations: the vectors of a body that stands half a turn from its template change their sign for nothing
+    turns = quaternions.difference(*(quaternions.from_axis_angle(fit.poses) for fit in (before, after))).norm(dim=-1)
+    change = (expression.abs().sum(1) + turns.sum(1)) * after.valid
     if change.max() > 0:
         return int(change.argmax())
     return after.first_valid if after.valid.any() else 0
@@ -214,6 +188,12 @@ def _set(fit: SMPLXFit, model: HeadModel, deltas: Deltas) -> SMPLXFit:
         else:
             poses[:, joint] = turn
     return _without_landmarks(fit.replace(expression=expression, poses=poses))
+
+
+def _with_rest(deltas: Deltas) -> Deltas:
+    """The same that also act on whatever else a face does, which they leave at rest."""
+    joints = dict.fromkeys((JAW, LEFT_EYE, RIGHT_EYE, *deltas.joints))
+    return dataclasses.replace(deltas, columns=torch.ones_like(deltas.columns), joints=tuple(joints))
 
 
 def _between(fit: SMPLXFit, edited: SMPLXFit, weight: Tensor, model: HeadModel) -> SMPLXFit:
