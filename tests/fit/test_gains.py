@@ -58,6 +58,15 @@ def test_relative_motion_makes_the_neutral_frame_neutral(coarse_head: HeadModel,
 # ----------------------------------------------------------------------------------------- within what a face can do
 
 
+def test_a_frame_without_a_face_is_not_neutral(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    valid = performance.valid.clone()
+    valid[:4] = False
+    lost = performance.replace(valid=valid)
+    with pytest.raises(ValueError, match="No face was seen in the neutral frame, 2. .* the first with a face is 4"):
+        scale_motion(lost, coarse_head, neutral_frame=2)
+    assert scale_motion(lost, coarse_head, neutral_frame=4).num_frames == lost.num_frames
+
+
 def test_gains_push_no_unit_past_1(coarse_head: HeadModel, performance: SMPLXFit) -> None:
     names = coarse_head.expression_names
     blink, smile, brow = (names.index(name) for name in ("eyeBlinkLeft", "mouthSmileLeft", "browInnerUp"))

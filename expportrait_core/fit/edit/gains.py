@@ -40,7 +40,8 @@ def scale_motion(
     the neck joint's place in it. Neck and head do the rest.
 
     Raises:
-        ValueError: a frame that is not there, a gain below 0, or a gain for a region of expressions without names.
+        ValueError: a frame that is not there or shows no face, a gain below 0, or a gain for a region of expressions
+            without names.
     """
     fit.require_space(model)
     for name, gain in {"mouth": mouth, "eyes": eyes, "brows": brows, "pose": pose}.items():
@@ -50,6 +51,11 @@ def scale_motion(
         raise ValueError(
             f"The neutral frame is {neutral_frame}, the fit has the frames 0 to {fit.num_frames - 1}. Choose one of "
             f"them."
+        )
+    if neutral_frame is not None and not fit.valid[neutral_frame]:
+        raise ValueError(
+            f"No face was seen in the neutral frame, {neutral_frame}. Choose one that shows the face at rest; the "
+            f"first with a face is {fit.first_valid}."
         )
     factors = expression_gains(model, mouth, eyes, brows).to(fit.expression)[: fit.expression.shape[1]]
     if neutral_frame is None and (mouth, eyes, brows, pose) == (1, 1, 1, 1):
