@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 
 from comfy_api.latest import io
 
@@ -192,7 +192,7 @@ class EditExpression(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset",
-                    options=[NO_PRESET, *PRESETS, *sorted(set(fit_files.preset_files()) - set(PRESETS))],
+                    options=[NO_PRESET, *PRESETS, *sorted(_own_presets())],
                     default=NO_PRESET,
                     tooltip="An expression to begin with, one that ships or one of your own; sliders come on top.",
                 ),
@@ -250,14 +250,21 @@ class EditExpression(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, preset: str) -> bool | str:
-        known = preset in (NO_PRESET, *PRESETS) or preset in fit_files.preset_files()
-        return known or f"There is no preset {preset}. Choose another one, or press R to refresh the lists."
+    def validate_inputs(cls, preset: str | None = None, save_preset_as: str | None = None) -> bool | str:
+        """What comes by a link is None here; `execute` looks at it."""
+        try:
+            _preset_source(preset or NO_PRESET)
+            _own_name(save_preset_as or "")
+        except ValueError as error:
+            return str(error)
+        return True
 
     @classmethod
-    def fingerprint_inputs(cls, preset: str, **_: object) -> str:
-        path = fit_files.preset_files().get(preset)
-        return path.read_text("utf-8", "replace") if path and preset not in PRESETS else ""
+    def fingerprint_inputs(cls, preset: str | None = None, **_: object) -> str:
+        if preset in (NO_PRESET, *PRESETS):
+            return ""
+        own = _own_presets()
+        return fit_files.presets_fingerprint({preset: own[preset]} if preset in own else own)
 
     @classmethod
     def execute(
@@ -268,17 +275,17 @@ class EditExpression(io.ComfyNode):
         from ..expportrait_core import fit as step
         from ..expportrait_core.shaded import shaded_heads
 
-        values = {name: value for name, value in sliders.items() if value}
-        if preset != NO_PRESET:
-            source = preset if preset in PRESETS else fit_files.preset_files()[preset]
+        name = _own_name(save_preset_as)
+        values = {slider: value for slider, value in sliders.items() if value}
+        if (source := _preset_source(preset)) is not None:
             values = step.preset_with(step.load_preset(source), preset_amount, values)
         given = step.neutral_fit(head_model, frames) if fit is None else fit.fit
         neutral = neutral_frame if motion == "relative" else None
         scaled = step.scale_motion(given, head_model, mouth_gain, eyes_gain, brows_gain, pose_gain, neutral)
-        whole = mode == "replace" and preset != NO_PRESET  # a preset speaks of every control, as in Keyframes
+        whole = mode == "replace" and source is not None  # a preset speaks of every control, as in Keyframes
         edited = step.edit_fit(scaled, head_model, values, mode, start, end or None, fade, whole)
-        if save_preset_as.strip():
-            _save_preset(step.Preset(save_preset_as.strip(), values))
+        if name:
+            step.save_preset(step.Preset(name, values), fit_files.new_preset_file(name))
         shown = step.most_changed(given, edited)
         picture = shaded_heads(edited.frames([shown]), head_model, 512)
         return io.NodeOutput(ModelFit(edited, head_model), picture)
@@ -323,20 +330,16 @@ class Keyframes(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, keyframes: str, **_: object) -> str:
-        """A preset that the text names may have changed."""
-        called = set(re.findall(r"@([^\s,\]\"]+)", keyframes)) - set(PRESETS)
-        return "\n".join(
-            path.read_text("utf-8", "replace") for name, path in fit_files.preset_files().items() if name in called
-        )
+    def fingerprint_inputs(cls, **_: object) -> str:
+        """A preset that the text names may have changed; a text that comes by a link is not known yet."""
+        return fit_files.presets_fingerprint(_own_presets())
 
     @classmethod
     def execute(cls, head_model, keyframes: str, fps: float, seconds: float) -> io.NodeOutput:
         from ..expportrait_core import fit as step
 
-        called = set(re.findall(r"@([^\s,\]\"]+)", keyframes)) - set(PRESETS)
-        own = {name: step.load_preset(path) for name, path in fit_files.preset_files().items() if name in called}
-        fit = step.keyframe_fit(head_model, step.parse_keyframes(keyframes, fps, own), fps, seconds or None)
+        keys = step.parse_keyframes(keyframes, fps, _own_presets())
+        fit = step.keyframe_fit(head_model, keys, fps, seconds or None)
         return io.NodeOutput(ModelFit(fit, head_model), fit.num_frames, fit.fps)
 
 
@@ -347,9 +350,30 @@ def _slider(id: str, tooltip: str, low: float, high: float, default: float = 0.0
     )
 
 
-def _save_preset(preset) -> None:
-    """Into the output folder's presets, under a name without folders."""
-    from ..expportrait_core.fit import save_preset
+def _own_presets() -> dict[str, Path]:
+    """Files by the names that nodes call them: what a shared workflow names is always the preset that ships."""
+    shipped = set(PRESETS)
+    return {f"{name} (own)" if name in shipped else name: path for name, path in fit_files.preset_files().items()}
 
-    name = re.sub(r"[^\w .-]", "_", preset.name).strip(". ") or "preset"
-    save_preset(preset, fit_files.new_preset_file(name))
+
+def _preset_source(name: str) -> str | Path | None:
+    """What the core loads for a choice.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    if name == NO_PRESET:
+        return None
+    source = name if name in PRESETS else _own_presets().get(name)
+    if source is None:
+        raise ValueError(f"There is no preset {name}. Choose another one, or press R to refresh the lists.")
+    return source
+
+
+def _own_name(name: str) -> str:
+    """The name to keep a preset under, or nothing."""
+    if not name.strip():
+        return ""
+    from ..expportrait_core.fit import require_preset_name
+
+    return require_preset_name(name)

@@ -6,20 +6,25 @@ of the folders that extra_model_paths.yaml names under `expportrait_fits`; links
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import folder_paths
 
 from .files import OUTPUT
 
-__all__ = ["fit_choices", "fit_fingerprint", "fit_path", "may_read", "new_preset_file", "preset_files", "why_no_fit"]
+__all__ = [
+    "fit_choices", "fit_fingerprint", "fit_path", "may_read", "new_preset_file", "preset_files", "presets_fingerprint",
+    "why_no_fit",
+]  # fmt: skip
 
 EXTRA_KEY = "expportrait_fits"
 EXTRA = " [fits]"  # our mark, in the manner of core's, for what lies in the extra folders
 ENDINGS = (".npz", ".npy", ".csv", ".json", ".pkl", ".pt", ".pth", ".frame", "fit.safetensors")
 PRESET = ".preset.json"
+MOST_HASHED = 1 << 20  # bytes: larger than any preset
 MOST_LISTED = 24  # files of one folder; with more of them it is a file a frame, and the folder alone is offered
 
 
@@ -53,6 +58,15 @@ def preset_files() -> dict[str, Path]:
                     if file.endswith(PRESET) and _inside(path):
                         found.setdefault(file.removesuffix(PRESET), path)
     return found
+
+
+def presets_fingerprint(presets: Mapping[str, Path]) -> str:
+    """Changes when one of them is another one, or comes or goes; not when it is only written again."""
+    digest = hashlib.sha256()
+    for name, path in sorted(presets.items()):
+        content = path.read_bytes() if path.stat().st_size <= MOST_HASHED else _stamp(path).encode()
+        digest.update(f"{name}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def new_preset_file(name: str) -> Path:

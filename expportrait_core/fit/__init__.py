@@ -17,7 +17,7 @@ from .edit.gaps import insert_missing_frames, interpolate_gaps
 from .edit.joining import LOOPS, join_fits, loop_fit
 from .edit.keyframes import EASINGS, keyframe_fit, parse_keyframes
 from .edit.missing import MISSING, fill_missing
-from .edit.presets import Preset, load_preset, preset_names, preset_with, save_preset
+from .edit.presets import Preset, load_preset, preset_names, preset_with, require_preset_name, save_preset
 from .edit.retime import resample_fit, trim_fit
 from .edit.smoothing import METHODS, smooth_fit
 from .fit_file import save_fit
@@ -33,6 +33,6 @@ __all__ = [
     "fill_missing", "fit_in_crop", "fit_landmarks", "follow_people", "insert_missing_frames", "interpolate_gaps",
     "join_fits", "keyframe_fit", "landmark_error_percent", "largest_face", "load_fit", "load_preset", "loop_fit",
     "match_colours", "most_changed", "neutral_fit", "parse_keyframes", "paste_back", "plan_crop", "preset_names",
-    "preset_with", "require_face", "require_framing", "resample_fit", "save_fit", "save_preset", "scale_motion",
-    "segment_person", "smooth_fit", "track", "trim_fit",
+    "preset_with", "require_face", "require_framing", "require_preset_name", "resample_fit", "save_fit", "save_preset",
+    "scale_motion", "segment_person", "smooth_fit", "track", "trim_fit",
 ]  # fmt: skip

@@ -15,7 +15,18 @@ import torch
 
 from expportrait_core.assets import PERFORMANCE
 from expportrait_core.body import load_head_model
-from expportrait_core.fit import GROUPED, LOOPS, METHODS, MODES, load_fit, load_preset, preset_names, save_fit
+from expportrait_core.fit import (
+    GROUPED,
+    LOOPS,
+    METHODS,
+    MODES,
+    Preset,
+    load_fit,
+    load_preset,
+    preset_names,
+    save_fit,
+    save_preset,
+)
 from expportrait_core.media import read_picture
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, RIGHT_EYE
 
@@ -363,7 +374,7 @@ def test_edit_expression_without_and_with_a_performance(server, fit) -> None:
         "model": MODEL,
         "alone": n("ExpPortraitEditExpression", head_model=["model", 0],
                    **SETTINGS | {"preset": "surprise", "preset_amount": 0.5, "smile": 0.3, "frames": 3,
-                                 "save_preset_as": "my look/../x"}),
+                                 "save_preset_as": " my look-2 "}),
         "see": n("PreviewImage", images=["alone", 1]),
         "save_alone": n("ExpPortraitSaveSMPLXFit", fit=["alone", 0], filename_prefix="t/alone"),
         "fit": n(LOAD, head_model=["model", 0], file="demo performance (built-in)"),
@@ -379,14 +390,54 @@ def test_edit_expression_without_and_with_a_performance(server, fit) -> None:
     picture = read_picture(server.base / "temp" / answer["outputs"]["see"]["images"][0]["filename"])[0]
     assert picture.shape == (512, 512, 3) and picture.std() > 0.1
     kept = list((server.base / "output" / "expportrait" / "presets").iterdir())
-    assert [path.name for path in kept] == ["my look_.._x.preset.json"]
+    assert [path.name for path in kept] == ["my look-2.preset.json"]
     assert load_preset(kept[0]).values["smile"] == 0.3
     options = server.get("/object_info/ExpPortraitEditExpression")["ExpPortraitEditExpression"]["input"]["required"]
-    assert "my look_.._x" in options["preset"][1]["options"]
-    graph["alone"]["inputs"] |= {"preset": "my look_.._x", "preset_amount": 1.0, "smile": 0.0, "save_preset_as": ""}
+    assert "my look-2" in options["preset"][1]["options"]
+    graph["alone"]["inputs"] |= {"preset": "my look-2", "preset_amount": 1.0, "smile": 0.0, "save_preset_as": ""}
     assert torch.allclose(saved(server, server.run(graph), "save_alone").expression, alone.expression)
     graph["alone"]["inputs"]["preset"] = "gone"
     assert "There is no preset gone" in refused(server.run(graph))
+
+
+@pytest.mark.parametrize("name", ["smile", "a/b", "../x", "NUL"])
+def test_names_that_could_not_be_chosen_are_refused_before_anything_runs(server, name: str) -> None:
+    answer = server.run({
+        "model": MODEL,
+        "alone": n("ExpPortraitEditExpression", head_model=["model", 0], **SETTINGS | {"save_preset_as": name}),
+        "see": n("PreviewImage", images=["alone", 1]),
+    })  # fmt: skip
+    assert "preset" in json.dumps(answer["node_errors"]["alone"]), "not while it runs"
+    assert not list((server.base / "output").rglob("*x.preset.json"))
+
+
+def test_texts_by_wire_run_again_only_where_a_preset_changes(server) -> None:
+    """A file that bears the name of a preset that ships can be chosen all the same."""
+    def kept(puff: float) -> None:
+        save_preset(Preset("x", {"puff": puff}), server.base / "input" / "smile.preset.json")
+
+    text = n("PrimitiveStringMultiline", value="0: @smile (own) 0.5")
+    graph = {
+        "model": MODEL, "text": text,
+        "keys": n("ExpPortraitKeyframes", head_model=["model", 0], keyframes=["text", 0], fps=25.0, seconds=0.0),
+        "save": n("ExpPortraitSaveSMPLXFit", fit=["keys", 0], filename_prefix="t/wired"),
+    }  # fmt: skip
+
+    def run() -> tuple[float, bool]:
+        answer = server.run(graph)
+        cached = next(value for kind, value in answer["status"]["messages"] if kind == "execution_cached")["nodes"]
+        return float(saved(server, answer).expression.max()), "keys" in cached
+
+    kept(0.5)
+    assert run() == (0.25, False)
+    graph["save"]["inputs"]["filename_prefix"] = "t/again"
+    assert run() == (0.25, True)
+    kept(1.0)
+    assert run() == (0.5, False)
+    options = server.get("/object_info/ExpPortraitEditExpression")["ExpPortraitEditExpression"]["input"]["required"]
+    assert {"smile", "smile (own)"} <= set(options["preset"][1]["options"])
+    text["inputs"]["value"] = "0: @smiling"
+    assert "There is no preset 'smiling'" in refused(server.run(graph))
 
 
 def test_a_preset_in_mode_replace_speaks_of_the_whole_face(server, fit) -> None:

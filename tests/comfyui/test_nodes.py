@@ -156,6 +156,21 @@ print(json.dumps(made.expression[:, lid].tolist()))
     assert max(lids) > 0.95 and min(lids) > -0.05
 
 
+def test_a_preset_by_wire_is_looked_at_when_it_is_known(install, tmp_path: Path) -> None:
+    said, _ = in_comfyui(install, tmp_path, """
+node = given["ExpPortraitEditExpression"]
+said = [node.validate_inputs(preset=None, save_preset_as=None), node.validate_inputs(), node.fingerprint_inputs()]
+rest = dict(preset_amount=1.0, mode="add", start=0, end=0, fade=0.0, mouth_gain=1.0, eyes_gain=1.0, brows_gain=1.0,
+            pose_gain=1.0, motion="absolute", neutral_frame=0, frames=1, save_preset_as="")
+try:
+    node.execute(None, "gone", **rest)
+except ValueError as error:
+    said.append(str(error))
+print(json.dumps(said))
+""")  # fmt: skip
+    assert said[:2] == [True, True] and said[3].startswith("There is no preset gone. Choose another one")
+
+
 def test_a_fresh_machine_has_no_head_to_load_and_is_told_how_to_make_one(comfyui) -> None:
     for folder in ("input", "output"):
         for left in (comfyui.base / folder).rglob("*head.safetensors"):

@@ -1,4 +1,4 @@
-"""Keyframes and presets: the grammar, what plays, and which line is wrong."""
+"""Keyframes: the grammar, what plays, and which line is wrong."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import json
 import math
 import random
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from expportrait_core.fit import (
     EASINGS,
-    Preset,
     controls,
     keyframe_fit,
     load_preset,
-    neutral_fit,
     parse_keyframes,
-    preset_names,
-    save_preset,
 )
-from expportrait_core.fit.edit.editing import edit_fit
 from expportrait_core.fit.edit.keyframes import Key, keyframe_curves
 from expportrait_core.types import JAW, HeadModel
 
@@ -116,6 +110,8 @@ def test_length_and_rate(coarse_head: HeadModel) -> None:
     ("0:\n", "Line 1: nothing is shown at 0"),
     ("0: smile 1 [eas]", "Line 1: there is no easing 'eas', expected one of ease, .* Did you mean 'ease'"),
     ("0: @joy", "Line 1: There is no preset 'joy'. Those there are: anger"),
+    ("0,5: smile 1", r"expected seconds .* Decimals have a point"),
+    ("0: smile 0,5", r"Line 1: found '5', expected a control .* Decimals have a point"),
     ("0: blink 1 for 0", "Line 1: 'blink' lasts 0 seconds"),
     ("# nothing\n", "There are no keyframes. Write lines such as"),
     ("", "There are no keyframes"),
@@ -134,59 +130,25 @@ def test_wrong_keyframes_name_their_line(text: str, sentence: str) -> None:
         parse_keyframes(text)
 
 
-# ------------------------------------------------------------------------------------------------------------- presets
+def test_pulses_that_overlap_have_no_steps() -> None:
+    """The second of two that began before the first ended used to take its place at once."""
+    pulses = ("0: smile 0.2\n1: smile 1 for 0.8", "0: smile 0.2\n1.4: smile 0.8 for 0.8")
+    one, other = (curves(text)["smile"] for text in pulses)
+    both = curves("0: smile 0.2\n1: smile 1 for 0.8\n1.4: smile 0.8 for 0.8")["smile"]
+    assert torch.equal(both, torch.maximum(one, other)) and both.max() == one.max()
+    assert both[40:44].min() > 0.3, "it does not come down between them"
+    up_and_down = curves("1: gaze_x 1 for 0.8\n1.3: gaze_x -1 for 0.8")["gaze_x"]
+    steepest = curves("1: gaze_x 1 for 0.8")["gaze_x"].diff().abs().max()
+    assert up_and_down.diff().abs().max() <= 2 * steepest + 1e-6 and up_and_down.min() < -0.8
 
 
-def test_at_least_twelve_presets_ship_and_each_is_another_face(coarse_head: HeadModel) -> None:
-    assert len(preset_names()) >= 12
-    rest = neutral_fit(coarse_head)
-    faces = {}
-    for name in preset_names():
-        fit = edit_fit(rest, coarse_head, load_preset(name).values)
-        faces[name] = torch.cat([fit.expression[0], 2 * fit.poses[0].flatten()])
-        assert load_preset(name).description.endswith(".")
-    assert faces["neutral"].abs().max() == 0
-    different = torch.cdist(torch.stack(list(faces.values())), torch.stack(list(faces.values())))
-    assert (different + 9 * torch.eye(len(faces))).min() > 0.3
-
-
-def test_own_presets_are_called_by_their_names(tmp_path: Path) -> None:
-    own = {"mine": Preset("Mine", {"puff": 0.5})}
-    assert parse_keyframes("0: @mine 0.5", presets=own)[0].values == {"puff": 0.25}
-    path = save_preset(own["mine"], tmp_path / "mine.json")
-    with pytest.raises(ValueError, match="There is no preset"):
-        parse_keyframes(f"0: @{path}")  # a text never opens a file
-
-
-def test_presets_are_written_and_read_back(tmp_path: Path) -> None:
-    preset = Preset("Mine", {"smile": 0.5, "head_turn": -10.0}, "Ünïcode.")
-    path = save_preset(preset, tmp_path / "mine")
-    assert path.name == "mine.json" and load_preset(path) == preset
-    assert json.loads(path.read_text("utf-8"))["values"] == preset.values
-    assert preset.scaled(0.5) == {"smile": 0.25, "head_turn": -5.0}
-
-
-@pytest.mark.parametrize(("content", "sentence"), [
-    ("{", "no readable preset"),
-    ("[1, 2]", "holds a list, expected a preset"),
-    ('{"hair": 1}', "holds hair, expected a preset"),
-    ('{"format": "expportrait.preset", "version": 2, "values": {}}', "version 2, this release reads 1"),
-    ('{"format": "expportrait.preset", "version": "x", "values": {}}', "version 'x', expected a whole number"),
-    ('{"format": "expportrait.preset", "version": 1}', "no table of values"),
-    ('{"format": "expportrait.preset", "version": 1, "values": {"grin": 1}}', "There is no control 'grin'"),
-    ('{"format": "expportrait.preset", "version": 1, "values": {"smile": "1"}}', "'smile' is 1, expected"),
-    ('{"format": "expportrait.preset", "version": 1, "values": {"smile": NaN}}', "'smile' is nan"),
-])  # fmt: skip
-def test_damaged_presets_get_a_sentence(content: str, sentence: str, tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(content, "utf-8")
-    with pytest.raises(ValueError, match=sentence):
-        load_preset(tmp_path / "a.json")
-
-
-def test_missing_presets_get_a_sentence(tmp_path: Path) -> None:
-    for source in ("joy", tmp_path / "gone.json", "../../default_head"):
-        with pytest.raises(ValueError, match="There is no preset"):
-            load_preset(source)
+def test_what_copying_brings_along_is_not_seen() -> None:
+    keys = parse_keyframes(PERFORMANCE)
+    for text in ("\ufeff" + PERFORMANCE, PERFORMANCE.replace("\n", "\r\n"), PERFORMANCE.replace("  ", "\u00a0\t"),
+                 PERFORMANCE.replace("smile", "\u200bsmile")):  # fmt: skip
+        assert parse_keyframes(text) == keys
+    as_json = '{"keys": [{"time": 1, "values": {"smile": 1}}]}'
+    assert parse_keyframes("\ufeff" + as_json) == parse_keyframes(as_json)
 
 
 @pytest.mark.parametrize(("text", "fps"), [
@@ -212,19 +174,20 @@ def slowly(name: str, keys: tuple[Key, ...], times: torch.Tensor, frame: float) 
     for (start, before, _), (stop, after, easing) in zip(points, points[1:]):
         share = ((times - start) / max(stop - start, 1e-9)).clamp(0, 1) if stop > start else torch.ones_like(times)
         track = torch.where(times >= start - 1e-9, before + (after - before) * EASINGS[easing](share), track)
-    lifted = torch.zeros_like(times)
+    highest, lowest = torch.zeros_like(times), torch.zeros_like(times)
     for key in keys:
         for value, seconds in [pulse[1:] for pulse in key.pulses if pulse[0] == name]:
             since = times - key.time
             up = since / max(0.4 * seconds - 0.5 * frame, 1e-6)
             down = (seconds - since) / max(0.6 * seconds - 0.5 * frame, 1e-6)
             share = EASINGS["ease"](torch.minimum(up, down).clamp(0, 1))
-            lifted = torch.where(share > 0, (value - track) * share, lifted)
             if share.max() == 0:  # it falls between two frames
                 distance = (times - key.time - 0.4 * seconds).abs()
                 nearest = distance.argmin()
-                lifted = torch.where((times == times[nearest]) & (distance <= frame / 2), value - track, lifted)
-    return (track + lifted).float()
+                share = ((times == times[nearest]) & (distance <= frame / 2)).to(times)
+            lifted = (value - track) * share
+            highest, lowest = torch.maximum(highest, lifted), torch.minimum(lowest, lifted)
+    return (track + highest + lowest).float()
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -135,7 +135,7 @@ def require_controls(values: Mapping[str, float], where: str = "") -> None:
         if not isinstance(value, int | float) or not lowest <= value <= highest:
             unit = " degrees" if control.degrees else ""
             raise ValueError(
-                f"{where}'{name}' is {value}, expected {control.low:g} to {control.high:g}{unit} (or up to twice as "
+                f"{where}'{name}' is {value!r}, expected {control.low:g} to {control.high:g}{unit} (or up to twice as "
                 f"far, to exaggerate)."
             )
 

@@ -12,7 +12,8 @@ A line is a time, a colon and items with commas between. The time is in seconds 
 
 - `control value`: that control has this value here; controls that a line does not name pass it by,
 - `control value for seconds`: up to the value and back to where it was, beginning here,
-- `@preset` or `@preset amount`: every control has the preset's value here, or none,
+- `@preset` or `@preset amount`: every control has the preset's value here, or none; a name may hold blanks, and may
+  stand in quotes: `@"my smile" 0.5`,
 - `neutral`: every control is at rest here.
 
 In brackets, how the values get there from their last key: `ease` (where nothing is said), `linear`, `ease-in`,
@@ -28,8 +29,10 @@ import difflib
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -43,7 +46,13 @@ __all__ = ["EASINGS", "Key", "keyframe_curves", "keyframe_fit", "parse_keyframes
 
 MOST_SECONDS, MOST_KEYS, MOST_BYTES = 3600.0, 10_000, 1 << 20
 PULSE_UP = 0.4  # share of a pulse in which it rises; lids close faster than they open
+INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060"))  # byte-order marks and the like, which copying brings along
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+
+
+DECIMALS = " Decimals have a point, commas stand between items."
+
+Presets = Mapping[str, Preset | Path | str]
 
 
 def _overshoot(t: Tensor) -> Tensor:
@@ -79,9 +88,10 @@ class Key:
 def parse_keyframes(
     text: str,
     fps: float = 25.0,  # what frame numbers count
-    presets: Mapping[str, Preset] | None = None,  # the user's own, by the names that the text calls them
+    presets: Mapping[str, Preset | Path] | None = None,  # the user's own, by the names that the text calls them
 ) -> tuple[Key, ...]:
-    """The keys of a text or of JSON, in the order of their times. Presets are those that ship, and those given.
+    """The keys of a text or of JSON, in the order of their times. Presets are those that ship, and those given; files
+    are read where the text calls them.
 
     Raises:
         ValueError: what is wrong, with the number of its line or key.
@@ -90,7 +100,10 @@ def parse_keyframes(
         raise ValueError(f"The frame rate is {fps}, expected a number above 0.")
     if len(text) > MOST_BYTES:
         raise ValueError("The keyframes are longer than a megabyte, which no performance is.")
-    known = {name: load_preset(name) for name in preset_names()} | dict(presets or {})
+    text = unicodedata.normalize("NFC", text.translate(INVISIBLE))
+    known = {name: name for name in preset_names()} | {
+        unicodedata.normalize("NFC", name): preset for name, preset in (presets or {}).items()
+    }
     keys = _from_json(text, known) if text.lstrip()[:1] in ("{", "[") else _from_text(text, fps, known)
     if not keys:
         raise ValueError("There are no keyframes. Write lines such as '0.5: smile 0.8, head_turn 10'.")
@@ -99,7 +112,7 @@ def parse_keyframes(
     return tuple(sorted(keys, key=lambda key: key.time))
 
 
-def _from_text(text: str, fps: float, presets: Mapping[str, Preset]) -> list[Key]:
+def _from_text(text: str, fps: float, presets: Presets) -> list[Key]:
     keys: list[Key] = []
     for number, line in enumerate(text.splitlines(), 1):
         line = line.split("#")[0].strip()
@@ -109,7 +122,7 @@ def _from_text(text: str, fps: float, presets: Mapping[str, Preset]) -> list[Key
     return keys
 
 
-def _line(line: str, where: str, fps: float, before: float, presets: Mapping[str, Preset]) -> Key:
+def _line(line: str, where: str, fps: float, before: float, presets: Presets) -> Key:
     found = re.fullmatch(r"([^:]*):(.*?)(?:\[([^\]]*)\])?\s*", line)
     if not found:
         raise ValueError(f"{where}found '{line[:60]}', expected a time, a colon and what is shown: '0.5: smile 0.8'.")
@@ -127,21 +140,23 @@ def _line(line: str, where: str, fps: float, before: float, presets: Mapping[str
 def _item(
     item: str,
     where: str,
-    presets: Mapping[str, Preset],
+    presets: Presets,
     values: dict[str, float],
     pulses: list[tuple[str, float, float]],
 ) -> bool:
     """Add one item to the values or pulses. Returns whether it speaks of every control."""
     if item == "neutral":
         return True
-    if preset := re.fullmatch(rf"@(\S+)(?:\s+({NUMBER}))?", item):
-        values.update(_preset(preset[1], float(preset[2] or 1), where, presets))
+    if item.startswith("@"):
+        name = item[1:].strip()
+        preset = None if name in presets else re.fullmatch(rf'("?)(.+?)\1(?:\s+({NUMBER}))?', name)
+        values.update(_preset(preset[2] if preset else name, float(preset and preset[3] or 1), where, presets))
         return True
     found = re.fullmatch(rf"(\S+)\s+({NUMBER})(?:\s+for\s+({NUMBER})\s*s?)?", item)
     if not found:
         raise ValueError(
             f"{where}found '{item[:60]}', expected a control and a number ('smile 0.8', 'blink 1 for 0.25'), a preset "
-            f"('@surprise') or 'neutral'."
+            f"('@surprise') or 'neutral'.{DECIMALS if re.fullmatch('[0-9]+.*', item) else ''}"
         )
     if found[3]:
         pulses.append((found[1], float(found[2]), float(found[3])))
@@ -150,12 +165,16 @@ def _item(
     return False
 
 
-def _preset(name: str, amount: float, where: str, presets: Mapping[str, Preset]) -> dict[str, float]:
+def _preset(name: str, amount: float, where: str, presets: Presets) -> dict[str, float]:
     if name not in presets:
         near = difflib.get_close_matches(name, presets, 1, 0.5)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise ValueError(f"{where}There is no preset '{name}'.{hint} Those there are: {', '.join(presets)}.")
-    return presets[name].scaled(amount)
+    preset = presets[name]
+    try:
+        return (preset if isinstance(preset, Preset) else load_preset(preset)).scaled(amount)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
 
 
 def _seconds(text: str, where: str, fps: float, before: float) -> float:
@@ -163,13 +182,13 @@ def _seconds(text: str, where: str, fps: float, before: float) -> float:
     if not found:
         raise ValueError(
             f"{where}the time is '{text[:40]}', expected seconds (1.5), a frame (38f) or a step from the line before "
-            f"(+0.5)."
+            f"(+0.5).{DECIMALS if ',' in text else ''}"
         )
     seconds = float(found[2]) / (fps if found[3] == "f" else 1)
     return before + seconds if found[1] else seconds
 
 
-def _from_json(text: str, presets: Mapping[str, Preset]) -> list[Key]:
+def _from_json(text: str, presets: Presets) -> list[Key]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -181,7 +200,7 @@ def _from_json(text: str, presets: Mapping[str, Preset]) -> list[Key]:
     return [_entry(entry, f"Key {number}: ", presets) for number, entry in enumerate(entries, 1)]
 
 
-def _entry(entry: object, where: str, presets: Mapping[str, Preset]) -> Key:
+def _entry(entry: object, where: str, presets: Presets) -> Key:
     known = {"time", "values", "easing", "for"}
     if not isinstance(entry, dict) or "time" not in entry or set(entry) - known:
         found = ", ".join(map(str, entry)) if isinstance(entry, dict) else type(entry).__name__
@@ -289,22 +308,31 @@ def _track(name: str, keys: tuple[Key, ...], times: Tensor) -> Tensor:
 
 def _pulses(name: str, keys: tuple[Key, ...], times: Tensor, frame: float) -> Tensor:
     """How far pulses lift a control off its track [F]."""
-    lifted, base = torch.zeros_like(times), _track(name, keys, times)
+    base = _track(name, keys, times)
+    # pulses at one time do not add up: the furthest counts, up and down, which has no steps where they begin and end
+    up, down = torch.zeros_like(times), torch.zeros_like(times)
     for key in keys:
         for pulsed, value, seconds in key.pulses:
             if pulsed != name:
                 continue
-            # only the frames that it lasts: ten thousand pulses in an hour are looked at in their own places
-            first, last = (int(n) for n in torch.searchsorted(times, times.new_tensor([key.time, key.time + seconds])))
-            here = slice(first, last + 1)
-            since = times[here] - key.time
-            # the height lasts a frame, so that one frame shows it
-            up = since / max(PULSE_UP * seconds - 0.5 * frame, 1e-6)
-            down = (seconds - since) / max((1 - PULSE_UP) * seconds - 0.5 * frame, 1e-6)
-            share = EASINGS["ease"](torch.minimum(up, down).clamp(0, 1))
-            lifted[here] = torch.where(share > 0, (value - base[here]) * share, lifted[here])
-            # one that falls between two frames is shown by the nearer one
-            nearest = round((key.time + PULSE_UP * seconds) / frame)
-            if not (share > 0).any() and nearest < len(times):
-                lifted[nearest] = value - base[nearest]
-    return lifted
+            here, share = _pulse(key.time, seconds, times, frame)
+            lifted = (value - base[here]) * share
+            up[here], down[here] = torch.maximum(up[here], lifted), torch.minimum(down[here], lifted)
+    return up + down
+
+
+def _pulse(start: float, seconds: float, times: Tensor, frame: float) -> tuple[slice, Tensor]:
+    """The frames that a pulse lasts, and how far it has risen in them, 0..1."""
+    # only these: ten thousand pulses in an hour are looked at in their own places
+    first, last = (int(n) for n in torch.searchsorted(times, times.new_tensor([start, start + seconds])))
+    here = slice(first, last + 1)
+    since = times[here] - start
+    # the height lasts a frame, so that one frame shows it
+    up = since / max(PULSE_UP * seconds - 0.5 * frame, 1e-6)
+    down = (seconds - since) / max((1 - PULSE_UP) * seconds - 0.5 * frame, 1e-6)
+    share = EASINGS["ease"](torch.minimum(up, down).clamp(0, 1))
+    if (share > 0).any():
+        return here, share
+    # one that falls between two frames is shown by the nearer one
+    nearest = round((start + PULSE_UP * seconds) / frame)
+    return slice(nearest, nearest + 1), torch.ones_like(times[nearest : nearest + 1])

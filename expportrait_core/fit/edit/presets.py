@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from ...portable import atomic_path
 from .controls import controls, require_controls
 
 FORMAT, VERSION = "expportrait.preset", 1
+LONGEST_NAME = 200  # bytes: with its ending it must fit into the 255 of a file's name
+NOT_IN_NAMES = '<>:"/\\|?*,#[]@'  # what files (Windows' too) or the text of keyframes would take for something else
+RESERVED = {"none", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 SHIPPED = ASSETS / "presets"
 MOST_BYTES = 1 << 20
 
@@ -48,6 +52,26 @@ def preset_with(preset: Preset, amount: float, values: Mapping[str, float]) -> d
 def preset_names() -> tuple[str, ...]:
     """The presets that ship here, in alphabetical order."""
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.json")))
+
+
+def require_preset_name(name: str) -> str:
+    """The name for a preset of one's own, without blanks at its ends.
+
+    Raises:
+        ValueError: the name ships already, or a file or the text of keyframes cannot hold it.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    taken = {shipped.casefold(): shipped for shipped in preset_names()}.get(name.casefold())
+    if taken is not None:
+        raise ValueError(f"A preset '{taken}' ships with the pack. Choose another name, such as 'my {taken}'.")
+    wrong = next((letter for letter in name if letter in NOT_IN_NAMES or not letter.isprintable()), None)
+    if wrong is not None:
+        raise ValueError(f"The preset's name holds {wrong!r}, expected letters, digits, blanks, '-' and '_'.")
+    if not name or len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"The preset's name has {len(name)} letters, expected 1 to about {LONGEST_NAME // 2}.")
+    if name.startswith(".") or name.endswith(".") or name.split(".")[0].casefold() in RESERVED:
+        raise ValueError(f"A preset cannot be called '{name}': file systems keep that for something else.")
+    return name
 
 
 def load_preset(source: str | Path) -> Preset:
