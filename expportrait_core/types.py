@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .camera import Camera
 from .portable import Portable, Progress, no_progress, require_floats, require_shape
+from .printable import printable
 
 __all__ = [
     "HEAD", "JAW", "LEFT_EYE", "NECK", "NUM_JOINTS", "RIGHT_EYE",
@@ -137,7 +138,7 @@ class SMPLXFit(Portable):
         """Raise a sentence if this fit's expressions are not the model's."""
         if self.expression_space != model.expression_space:
             raise ValueError(
-                f"The fit's expressions are in the space '{self.expression_space}', the head model "
+                f"The fit's expressions are in the space '{printable(self.expression_space)}', the head model "
                 f"'{model.model_id}' has '{model.expression_space}'. Track the clip with this head model, or load "
                 f"the head model that the fit was made with."
             )

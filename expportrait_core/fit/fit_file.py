@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..portable import open_npz, write_npz
+from ..printable import listed
 from ..reach import require_reach
 from ..types import NUM_JOINTS, Camera, SMPLXFit
 from .refusal import Refusal, checks_of_types
@@ -88,7 +89,7 @@ def _said_format(arrays: dict[str, np.ndarray]) -> str:
 def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
     missing = [key for key in REQUIRED if key not in arrays]
     if _said_format(arrays) != FORMAT or missing:
-        found = ", ".join(sorted(arrays)[:12])
+        found = listed(sorted(arrays))
         raise Refusal(
             f"{name} is not a fit of this package: it holds {found}"
             + (f" and lacks {', '.join(missing)}" if missing else "")

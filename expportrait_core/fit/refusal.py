@@ -12,11 +12,18 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from ..printable import SENTENCE, printable
 from ..reach import OutOfReach
 
 
 class Refusal(ValueError):
-    """A sentence for the user: what was found in which file, what was expected, what to do."""
+    """A sentence for the user: what was found in which file, what was expected, what to do.
+
+    It quotes names and values out of files, and is made printable here.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(printable(said, SENTENCE))
 
 
 class Unnamed(Refusal):
@@ -57,7 +64,7 @@ def sentences(name: str) -> Iterator[Reading]:
         yield reading
     except Unnamed as error:
         said = str(error)
-        raise Refusal(said if said.startswith(name) else f"{name}: {said}") from error
+        raise Refusal(said if said.startswith(printable(name, SENTENCE)) else f"{name}: {said}") from error
     except (Refusal, OutOfReach):
         raise
     except OSError as error:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...printable import printable
 from ...types import SMPLXFit
 from .gaps import insert_missing_frames, interpolate_gaps, places_in_time
 from .retime import MOST_FRAMES, resample_fit
@@ -63,8 +64,9 @@ def join_fits(first: SMPLXFit, second: SMPLXFit, blend: float = 0.4) -> SMPLXFit
     """
     if (first.expression_space, first.model_id) != (second.expression_space, second.model_id):
         raise ValueError(
-            f"The first fit is of '{first.model_id}' with expressions '{first.expression_space}', the second of "
-            f"'{second.model_id}' with '{second.expression_space}'. Load both with the same head model."
+            f"The first fit is of '{printable(first.model_id)}' with expressions "
+            f"'{printable(first.expression_space)}', the second of '{printable(second.model_id)}' with "
+            f"'{printable(second.expression_space)}'. Load both with the same head model."
         )
     first = insert_missing_frames(first)
     second = _seen_as(first, insert_missing_frames(resample_fit(second, first.fps)))

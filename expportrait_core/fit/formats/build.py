@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from ...printable import log_of
 from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, Camera, SMPLXFit
 from ..lens import require_lens
 from ..refusal import Refusal, Unnamed, checks_of_types
 from . import cameras
 from .values import MAX_SIDE
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 LONGEST_FOCAL = 1e7  # pixels: a camera that sees a face from a mile away. Our choice
 

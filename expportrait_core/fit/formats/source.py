@@ -18,6 +18,7 @@ import numpy as np
 
 from ...archives import open_archive
 from ...body.unpickle import read_pickle
+from ...printable import listed
 from ...reach import require_reach
 from ..refusal import Refusal, of_file
 from .arrays import MAGIC, npz_keys, read_npz
@@ -162,7 +163,7 @@ def _zip_kind(path: Path) -> str:
         return "torch"
     if any(name.endswith(".npy") for name in names):
         return "npz"
-    raise Refusal(f"{path.name} is a zip archive of other files ({', '.join(names[:6])}). Unpack it first.")
+    raise Refusal(f"{path.name} is a zip archive of other files ({listed(names, 6)}). Unpack it first.")
 
 
 def _keys(content: Any) -> tuple[str, ...]:

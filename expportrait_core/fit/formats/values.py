@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...printable import listed
 from ...types import HIGHEST_FPS, LOWEST_FPS
 from ..refusal import Refusal, looking_at
 
@@ -19,7 +20,7 @@ HUGE = 1e15  # of any number; no tracker writes one, and squares of it still fit
 def value_of(content: Any, key: str, name: str) -> Any:
     for part in key.split("."):
         if not isinstance(content, dict) or part not in content:
-            found = ", ".join(map(str, list(content)[:12])) if isinstance(content, dict) else kind_of(content)
+            found = listed(content) if isinstance(content, dict) else kind_of(content)
             raise Refusal(
                 f"{name} lacks {key} and holds {found}. The file is damaged, or the folder is mixed from two trackers."
             )
