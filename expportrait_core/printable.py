@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
+from collections.abc import Sequence
 
 WORD, SENTENCE = 120, 4000  # characters of a name, and of all that is said about a file. Our choice
 _LEFT_OUT = " ... "
@@ -32,10 +33,10 @@ def printable_lines(text: str) -> str:
     return "\n".join(line if line.isprintable() else "".join(map(_shown, line)) for line in text.split("\n"))
 
 
-def listed(names: object, most: int = 12) -> str:
-    """Names behind each other, the first of them."""
-    names = list(names)
-    return ", ".join(printable(name, 60) for name in names[:most]) + (", ..." if len(names) > most else "")
+def listed(names: Sequence[object], most: int = 12) -> str:
+    """Names behind each other: the first of them, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(printable(name, 60) for name in names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 class _PrintableLog(logging.LoggerAdapter):
@@ -44,7 +45,8 @@ class _PrintableLog(logging.LoggerAdapter):
     def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
         if self.isEnabledFor(level):
             shown = [printable(arg, SENTENCE) if isinstance(arg, str) else arg for arg in args]
-            self.logger.log(level, msg, *shown, **kwargs)
+            above = kwargs.pop("stacklevel", 1) + 1  # who logs is not this function
+            self.logger.log(level, msg, *shown, stacklevel=above, **kwargs)
 
 
 def log_of(name: str) -> logging.LoggerAdapter:

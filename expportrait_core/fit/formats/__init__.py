@@ -6,6 +6,7 @@ Facts about the files were read from the writers' source; each reader names the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -112,7 +113,7 @@ def load_fit_and_format(path: str | Path, options: Options = Options()) -> tuple
 
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
     # names say what a folder holds, also that of the folder around it, and "." and ".." have none
-    path = path.resolve() if ".." in path.parts else path.absolute()
+    path = Path(os.path.realpath(path)) if ".." in path.parts else path.absolute()  # `resolve` raises at some links
     with sentences(path.name or str(path)) as reading:
         require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():

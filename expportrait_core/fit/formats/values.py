@@ -20,7 +20,7 @@ HUGE = 1e15  # of any number; no tracker writes one, and squares of it still fit
 def value_of(content: Any, key: str, name: str) -> Any:
     for part in key.split("."):
         if not isinstance(content, dict) or part not in content:
-            found = listed(content) if isinstance(content, dict) else kind_of(content)
+            found = listed(list(content)) if isinstance(content, dict) else kind_of(content)
             raise Refusal(
                 f"{name} lacks {key} and holds {found}. The file is damaged, or the folder is mixed from two trackers."
             )
