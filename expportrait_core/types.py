@@ -28,6 +28,7 @@ __all__ = [
 
 NUM_JOINTS = 55
 LOWEST_FPS, HIGHEST_FPS = 0.001, 100_000.0  # frames per second of a fit: time lapse, and high-speed cameras
+LAST_NUMBER = 1 << 62  # of a frame; trackers that count nanoseconds stay below
 NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = 12, 15, 22, 23, 24
 """Joints of `smplx` that move the head."""
 
@@ -85,6 +86,8 @@ class SMPLXFit(Portable):
         require_shape(self, "frame_ids", self.frame_ids, frames)
         if self.frame_ids.is_floating_point() or self.frame_ids.is_complex():
             raise ValueError(f"The fit's frame numbers are {self.frame_ids.dtype}, expected whole numbers.")
+        if self.frame_ids.dtype != torch.int64:  # differences of small and of unsigned ones are wrong
+            object.__setattr__(self, "frame_ids", self.frame_ids.to(torch.int64))
         if self.eyelids is not None:
             require_shape(self, "eyelids", self.eyelids, frames, 2)
             require_floats(self, "eyelids", self.eyelids)

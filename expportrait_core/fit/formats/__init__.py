@@ -34,6 +34,7 @@ from . import (
 from .build import Options, with_options
 from .cameras import require_plausible
 from .for_head import LEGACY, for_head
+from .plausible import require_plausible_values
 from .source import Source, open_source
 
 
@@ -128,6 +129,7 @@ def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
             fit = reader.read(source, options)
         _require_use(options, fit, reading.format_name)
         fit = with_options(fit, options)
+        require_plausible_values(fit)
         if options.camera is None:  # a program's own may be any
             require_plausible(fit.camera, fit.frame_ids.tolist())
         return fit, reading.format_name

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...printable import log_of
+from ...types import LAST_NUMBER
 from ..refusal import InRow, Refusal, of_file
-from .values import HUGE, LAST_NUMBER, kind_of, numbers, require_finite, value_of
+from .values import HUGE, kind_of, numbers, require_finite, value_of
 
 MOST_COEFFICIENTS = 1000  # of shape or expression; SMPL-X and FLAME have 400 in all
 

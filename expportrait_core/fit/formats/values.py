@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...printable import listed
-from ...types import HIGHEST_FPS, LOWEST_FPS
+from ...types import HIGHEST_FPS, LAST_NUMBER, LOWEST_FPS
 from ..refusal import Refusal, looking_at
 
-LAST_NUMBER = 1 << 62  # of a frame; trackers that count nanoseconds stay below
 MAX_SIDE = 1 << 20  # pixels of a picture; no format of pictures is that large
 SHAPE_JUMP = 0.25  # of a shape's length, by which another person's differs from it. Our choice
 SMALLEST_JUMP = 0.1  # the same in standard deviations of people. Our choice
