@@ -418,7 +418,10 @@ def test_inspect_lays_the_fit_over_its_pictures(server) -> None:
         "overlay": n("PreviewImage", images=["inspect", 0]),
     }  # fmt: skip
     assert server.run(graph)["status"]["status_str"] == "success"
-    graph["inspect"]["inputs"]["fit"] = ["fit", 0]
+    graph["wide"] = n("ImageScale", image=["photo", 0], upscale_method="bilinear", width=400, height=300, crop="center")
+    graph["inspect"]["inputs"]["images"] = ["wide", 0]
+    assert "The pictures are 400×300 and those of the fit 512×512" in refused(server.run(graph))
+    graph["inspect"]["inputs"] |= {"images": ["photo", 0], "fit": ["fit", 0]}
     assert "There are 1 pictures and a fit of 72 frames" in refused(server.run(graph))
 
 

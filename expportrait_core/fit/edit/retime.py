@@ -43,7 +43,8 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
             f"expected at most {LAST_NUMBER}. Its numbering counts something else; keep the rate."
         )
     positions = torch.arange(count, dtype=torch.float64, device=fit.expression.device) * fit.fps / fps
-    filled = interpolate_gaps(whole)  # the lids of frames without a face, too, are not what they say
+    # what frames without a face say does not count, the lids neither
+    filled = interpolate_gaps(whole) if whole.valid.any() else whole
     sampled = sample_fit(filled, positions)
     return sampled.replace(
         expression=sampled_lids(filled, positions, sampled.expression),
