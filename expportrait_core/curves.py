@@ -17,6 +17,7 @@ from .fit.edit.controls import ACROSS, JAW_OPEN, UP
 from .fit.edit.expression_names import names_of
 from .fit.edit.gaps import has_clips_numbering, insert_missing_frames
 from .fit.head_pose import skull_rotation
+from .printable import printable
 from .types import JAW, LEFT_EYE, RIGHT_EYE, HeadModel, SMPLXFit
 
 __all__ = ["fit_curves"]
@@ -62,7 +63,8 @@ def fit_curves(fit: SMPLXFit, model: HeadModel) -> Tensor:
     unseen = int((~fit.valid).sum()) - missing
     words = [f"{frames} frames" + f" and {missing} missing" * (missing > 0),
              f"{fit.num_frames / fit.fps:.2f} s at {fit.fps:g} per second",
-             f"pictures of {width_of} x {height_of}", f"expressions '{fit.expression_space}'"]  # fmt: skip
+             f"pictures of {width_of} x {height_of}",
+             f"expressions '{printable(fit.expression_space, 40)}'"]  # fmt: skip
     words += [f"no face in {unseen} frames (shaded)"] if unseen else []
     canvas.write(",  ".join(words), LEFT, 64, 0.52, FAINT)
     for number, panel in enumerate(panels):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from .printable import printable
+
 
 class OutOfReach(ValueError):
     """A file or folder that may not be opened."""
@@ -35,6 +37,6 @@ def require_reach(path: Path) -> None:
     allowed = _allowed.get()
     if allowed is not None and not allowed(path):
         raise OutOfReach(
-            f"The fit needs {path.name}, which lies outside the folders that may be read, or is a link that leads out "
-            f"of them. Copy the whole fit into one of them."
+            f"The fit needs {printable(path.name)}, which lies outside the folders that may be read, or is a link that "
+            f"leads out of them. Copy the whole fit into one of them."
         )

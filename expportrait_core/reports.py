@@ -14,6 +14,7 @@ from .types import Camera, HeadModel, PersonalizedHead, Progress, SMPLXFit, no_p
 __all__ = ["fit_overlay", "head_report", "head_summary"]
 
 LONG_SIDE = 768  # pixels; overlays are for looking at
+SAME_SHAPE = 0.01  # by which aspect ratios may differ: clips are cut to sides that codecs like. Our choice
 REPORT_FRAMES = 5  # of a clip, spread over it
 
 
@@ -27,7 +28,7 @@ def fit_overlay(
     """The fitted head over every picture [F, h, w, 3], at most 768 pixels long; untouched where no face was found.
 
     Raises:
-        ValueError: other pictures than the fit's.
+        ValueError: other pictures than the fit's: not as many, or of another shape. Of another size they may be.
     """
     if len(images) != fit.num_frames:
         raise ValueError(
@@ -35,6 +36,12 @@ def fit_overlay(
             f"tracked."
         )
     height, width = images.shape[1:3]
+    fit_height, fit_width = fit.image_size
+    if abs(height * fit_width / (width * fit_height) - 1) > SAME_SHAPE and not _rounded(fit.image_size, height, width):
+        raise ValueError(
+            f"The pictures are {width}×{height} and those of the fit {fit_width}×{fit_height} (width×height), which "
+            f"have different shapes. Give the pictures that were tracked, or the same ones scaled evenly."
+        )
     camera = fit.camera.resized(height, width).scaled_to(min(LONG_SIDE, max(height, width)))
     size, topology = camera.image_size, MeshTopology.of(model.fine_faces, model.num_vertices)
     drawn = images.new_empty(fit.num_frames, *size, 3)
@@ -98,6 +105,12 @@ def head_summary(head: PersonalizedHead) -> str:
     if "seconds" in report:
         lines.append(f"Time: {report['seconds']:.1f} s")
     return "\n".join(lines)
+
+
+def _rounded(size: tuple[int, int], height: int, width: int) -> bool:
+    """Whether pictures of a `size` were scaled to height × width: sides are whole, which tells in small ones."""
+    scale = max(height / size[0], width / size[1]), min(height / size[0], width / size[1])
+    return any(abs(size[0] * s - height) <= 1 and abs(size[1] * s - width) <= 1 for s in scale)
 
 
 def _over(

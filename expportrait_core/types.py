@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .camera import Camera
 from .portable import Portable, Progress, no_progress, require_floats, require_shape
+from .printable import printable
 
 __all__ = [
     "HEAD", "JAW", "LEFT_EYE", "NECK", "NUM_JOINTS", "RIGHT_EYE",
@@ -27,6 +28,7 @@ __all__ = [
 
 NUM_JOINTS = 55
 LOWEST_FPS, HIGHEST_FPS = 0.001, 100_000.0  # frames per second of a fit: time lapse, and high-speed cameras
+LAST_NUMBER = 1 << 62  # of a frame; trackers that count nanoseconds stay below
 NECK, HEAD, JAW, LEFT_EYE, RIGHT_EYE = 12, 15, 22, 23, 24
 """Joints of `smplx` that move the head."""
 
@@ -84,6 +86,8 @@ class SMPLXFit(Portable):
         require_shape(self, "frame_ids", self.frame_ids, frames)
         if self.frame_ids.is_floating_point() or self.frame_ids.is_complex():
             raise ValueError(f"The fit's frame numbers are {self.frame_ids.dtype}, expected whole numbers.")
+        if self.frame_ids.dtype != torch.int64:  # differences of small and of unsigned ones are wrong
+            object.__setattr__(self, "frame_ids", self.frame_ids.to(torch.int64))
         if self.eyelids is not None:
             require_shape(self, "eyelids", self.eyelids, frames, 2)
             require_floats(self, "eyelids", self.eyelids)
@@ -137,7 +141,7 @@ class SMPLXFit(Portable):
         """Raise a sentence if this fit's expressions are not the model's."""
         if self.expression_space != model.expression_space:
             raise ValueError(
-                f"The fit's expressions are in the space '{self.expression_space}', the head model "
+                f"The fit's expressions are in the space '{printable(self.expression_space)}', the head model "
                 f"'{model.model_id}' has '{model.expression_space}'. Track the clip with this head model, or load "
                 f"the head model that the fit was made with."
             )

@@ -215,6 +215,7 @@ def test_the_trackers_choices_are_the_cores() -> None:
         (["--face-number", "3"], "is one face to be followed, and number 3"),
         (["--like", "gone.png"], "There is no file gone.png"),
         (["--landmarks", "mediapipe", "--task-file", "gone.task"], "There is no file gone.task"),
+        (["--focal", "35"], "35 pixels, which is an angle of view of 164° across 512 pixels, expected 102.4 to 51,200"),
     ],
 )
 def test_what_cannot_be_tracked_says_so(

@@ -29,6 +29,17 @@ def test_overlay_draws_the_head_where_there_is_a_face(portrait, coarse_head) -> 
     assert torch.equal(unseen, pictures)
 
 
+def test_overlay_is_drawn_on_pictures_of_the_fits_shape_alone(portrait, coarse_head) -> None:
+    """On others the head would be stretched. 192×192 are the fit's."""
+    _, fit, _ = portrait
+    for size in ((384, 384), (96, 96), (17, 16), (193, 192), (1080, 1088)):  # some a little, as scaling rounds
+        assert fit_overlay(torch.zeros(1, *size, 3), fit, coarse_head).shape[0] == 1
+    for width, height in ((256, 192), (192, 256), (200, 192), (20, 17)):
+        sentence = f"The pictures are {width}×{height} and those of the fit 192×192 .*, which have different shapes"
+        with pytest.raises(ValueError, match=sentence):
+            fit_overlay(torch.zeros(1, height, width, 3), fit, coarse_head)
+
+
 def test_report_shows_and_says_what_was_reached(portrait) -> None:
     pictures, fit, head = portrait
     sheet = head_report(pictures, fit, head)

@@ -22,14 +22,15 @@ ROOT = Path(expportrait_core.__file__).parent.parent
 CORE = ROOT / "expportrait_core"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
-BASE = {"archives", "portable", "types", "assets", "reach"}
+BASE = {"archives", "portable", "printable", "types", "assets", "reach"}
 MAY_IMPORT = {
     "archives": set(),
     "portable": {"archives"},
-    "reach": set(),
+    "printable": set(),
+    "reach": {"printable"},
     "assets": set(),
     "camera": {"portable"},
-    "types": {"portable", "camera"},
+    "types": {"portable", "printable", "camera"},
     "frame_times": set(),
     "media": {"portable", "frame_times"},
     "body": BASE,

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from ..printable import printable_lines
 from ..steps import Steps
 from .outputs import require_outputs
 from .parser import make_parser
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_outputs(options)
         options.run(options, Steps(sys.stderr))
     except (ValueError, OSError, ImportError) as error:  # the last two name a file or disk, and what to install
-        sys.stderr.write(f"expportrait: {as_typed(str(error))}\n")
+        sys.stderr.write(f"expportrait: {printable_lines(as_typed(str(error)))}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("expportrait: stopped.\n")

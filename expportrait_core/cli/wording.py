@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
+from ..printable import printable_lines
 from .arguments import OF_FITS
 
 NAMES = (*OF_FITS, "body_model")
@@ -19,4 +20,4 @@ class TypedOptions(logging.Formatter):
     """For what is logged on the way."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return as_typed(super().format(record))
+        return printable_lines(as_typed(super().format(record)))

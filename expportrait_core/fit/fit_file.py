@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ..portable import open_npz, write_npz
+from ..printable import listed
 from ..reach import require_reach
-from ..types import NUM_JOINTS, Camera, SMPLXFit
+from ..types import LAST_NUMBER, NUM_JOINTS, Camera, SMPLXFit
 from .refusal import Refusal, checks_of_types
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _said_format(arrays: dict[str, np.ndarray]) -> str:
 def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
     missing = [key for key in REQUIRED if key not in arrays]
     if _said_format(arrays) != FORMAT or missing:
-        found = ", ".join(sorted(arrays)[:12])
+        found = listed(sorted(arrays))
         raise Refusal(
             f"{name} is not a fit of this package: it holds {found}"
             + (f" and lacks {', '.join(missing)}" if missing else "")
@@ -158,13 +159,16 @@ def _per_frame(array: np.ndarray, what: str, frames: int, side: int) -> Tensor:
 
 
 def _integers(array: np.ndarray, what: str, frames: int) -> Tensor:
-    if array.dtype.kind not in "biu" and not (array.dtype.kind == "f" and (np.abs(array) < 2**53).all()):
+    whole = array.dtype.kind == "f" and ((np.abs(array) < 2**53) & (array == np.round(array))).all()
+    if array.dtype.kind not in "biu" and not whole:
         raise Refusal(f"{what} holds {_kind(array)}, expected whole numbers. The file is damaged.")
     if array.shape != (frames,):
         raise Refusal(
             f"{what} has the shape {list(array.shape)}, expected [{frames}]. The file is damaged or mixed from two "
             f"clips."
         )
+    if array.dtype.kind == "u" and array.max(initial=0) > LAST_NUMBER:
+        raise Refusal(f"{what} holds {array.max()}, expected at most {LAST_NUMBER}. The file is damaged.")
     return torch.from_numpy(array.astype(np.int64))
 
 

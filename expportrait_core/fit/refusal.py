@@ -12,11 +12,18 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from ..printable import SENTENCE, listed, log_of, printable
 from ..reach import OutOfReach
 
 
 class Refusal(ValueError):
-    """A sentence for the user: what was found in which file, what was expected, what to do."""
+    """A sentence for the user: what was found in which file, what was expected, what to do.
+
+    It quotes names and values out of files, and is made printable here.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(printable(said, SENTENCE))
 
 
 class Unnamed(Refusal):
@@ -32,11 +39,20 @@ class InRow(Unnamed):
 
 
 _looked_at: ContextVar[str] = ContextVar("looked_at", default="")
+_left_out: ContextVar[dict[Path, None]] = ContextVar("left_out")  # in the order in which they were found
+
+log = log_of(__name__)
 
 
 def looking_at(what: str) -> None:
     """Note the value that is read next, as "file: key", for the sentence if something unforeseen happens to it."""
     _looked_at.set(what)
+
+
+def leaving_out(link: Path) -> None:
+    """Note a link in a folder that leads nowhere or to itself. Folders are looked at several times, and it is told once
+    at the end."""
+    _left_out.get({})[link] = None
 
 
 class Reading:
@@ -53,11 +69,13 @@ def sentences(name: str) -> Iterator[Reading]:
     """
     reading = Reading()
     looking_at("")
+    links: dict[Path, None] = {}
+    token = _left_out.set(links)
     try:
         yield reading
     except Unnamed as error:
         said = str(error)
-        raise Refusal(said if said.startswith(name) else f"{name}: {said}") from error
+        raise Refusal(said if said.startswith(printable(name, SENTENCE)) else f"{name}: {said}") from error
     except (Refusal, OutOfReach):
         raise
     except OSError as error:
@@ -72,6 +90,11 @@ def sentences(name: str) -> Iterator[Reading]:
             f"{name} cannot be read{as_format}: it is not what the tracker writes{at} ({type(error).__name__}). It is "
             f"damaged or not complete; copy it again from its source."
         ) from error
+    finally:
+        _left_out.reset(token)
+        if links:
+            found = listed([f"{link.parent.name}/{link.name}" for link in links], 4)
+            log.warning("%s: links that lead nowhere or to themselves are left out: %s.", name, found)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..body.joints import JOINT_NAMES
+from ..printable import printable
 from ..types import SMPLXFit
 from .edit.expression_names import names_of
 
@@ -63,7 +64,9 @@ def summarise(fit: SMPLXFit, file: str, format_name: str) -> dict[str, Any]:
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
-    """The same for people."""
+    """The same for people. Names are the file's own."""
+    names = ("file", "format", "model_id", "expression_space", "landmarks")
+    summary = summary | {name: printable(summary[name]) for name in names if summary[name] is not None}
     height, width = summary["image_size"]
     strongest = ", ".join(f"{name} {value:g}" for name, value in summary["strongest_expressions"].items())
     missing = f", {summary['missing_frames']} missing" if summary["missing_frames"] else ""

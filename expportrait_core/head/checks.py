@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from ..printable import printable
 from ..types import HeadModel, SMPLXFit
 
 FACE_IN_MASK = 0.5  # share of the visible face that a person's mask must cover at least; our choice
@@ -43,8 +44,9 @@ def check_inputs(
     fit.require_space(model)
     if fit.model_id != model.model_id or len(fit.betas) > model.shape_basis.shape[2]:
         raise ValueError(
-            f"The fit was made with the head model '{fit.model_id}' and {len(fit.betas)} shape values, the given one "
-            f"is '{model.model_id}' with {model.shape_basis.shape[2]}. Load the head model that the fit was made with."
+            f"The fit was made with the head model '{printable(fit.model_id)}' and {len(fit.betas)} shape values, "
+            f"the given one is '{model.model_id}' with {model.shape_basis.shape[2]}. Load the head model that the "
+            f"fit was made with."
         )
     if not fit.valid.any():
         raise ValueError("No frame of the fit shows a face. Use a picture or a clip in which the face is found.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..body import load_head_model, with_level
 from ..portable import read_safetensors
+from ..printable import printable
 from ..types import HeadModel, PersonalizedHead
 
 DEFAULT_MODEL_ID = "default-head"
@@ -26,13 +27,13 @@ def load_head(path: str | Path, model: HeadModel | None = None) -> PersonalizedH
     if model is None:
         if model_id != DEFAULT_MODEL_ID:
             raise ValueError(
-                f"{Path(path).name} was made with the head model '{model_id}', which is not the default head. Load "
-                f"that model's file first, and give it beside the head."
+                f"{Path(path).name} was made with the head model '{printable(model_id)}', which is not the default "
+                f"head. Load that model's file first, and give it beside the head."
             )
         model = load_head_model("default", level=level)
     if model.model_id != model_id:
         raise ValueError(
-            f"{Path(path).name} was made with the head model '{model_id}', the given one is '{model.model_id}'. Load "
-            f"the head model that the head was made with."
+            f"{Path(path).name} was made with the head model '{printable(model_id)}', the given one is "
+            f"'{model.model_id}'. Load the head model that the head was made with."
         )
     return PersonalizedHead.load(path, model=with_level(model, level))

@@ -24,6 +24,7 @@ from ..body.landmark_groups import (
 from ..body.posing import pose_vertices
 from ..body.upsampling import build_upsampling
 from ..fit.detect.landmark_scheme import trust
+from ..printable import printable
 from ..types import HeadModel, SMPLXFit
 
 
@@ -114,8 +115,8 @@ def _matching_scheme(model: HeadModel, fit: SMPLXFit) -> tuple[str, Tensor]:
         return IBUG51, landmarks[:, JAW_LINE:]
     if scheme not in known:
         raise ValueError(
-            f"The fit's landmarks are in the scheme '{scheme}', the head model '{model.model_id}' has "
-            f"{', '.join(known) or 'none'}. Track the picture with one of those, or remove the fit's landmarks."
+            f"The fit's landmarks are in the scheme '{printable(scheme)}', the head model '{model.model_id}' "
+            f"has {', '.join(known) or 'none'}. Track the picture with one of those, or remove the fit's landmarks."
         )
     return scheme, landmarks
 

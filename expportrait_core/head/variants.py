@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..printable import printable
 from ..types import PersonalizedHead, SMPLXFit
 
 
@@ -28,8 +29,8 @@ def with_portrait(
     fit.require_space(head.model)
     if fit.model_id != head.model_id:
         raise ValueError(
-            f"The portrait's fit was made with the head model '{fit.model_id}', the head with '{head.model_id}'. Track "
-            f"the portrait with the head model that the head was made with."
+            f"The portrait's fit was made with the head model '{printable(fit.model_id)}', the head with "
+            f"'{head.model_id}'. Track the portrait with the head model that the head was made with."
         )
     portrait = fit.to(head.betas.device).frames([0]).replace(betas=head.betas)
     return head.replace(fit=portrait, dynamic_offsets=head.dynamic_offsets.new_zeros(1, *head.static_offsets.shape))

@@ -354,6 +354,24 @@ def test_gaps_of_both_fits_keep_their_time(server, fill: bool) -> None:
     assert made.num_frames == 144 and made.frame_ids.tolist() == list(range(144)) and int((~made.valid).sum()) == 60
 
 
+def test_gaps_that_are_not_filled_keep_their_time_in_loops_of_loops(server) -> None:
+    fit = load_fit(PERFORMANCE)
+    save_fit(fit.frames([*range(20), *range(50, 72)]), server.base / "input" / "holed.npz")  # without 20 to 49
+    retime = {"start": 0, "end": 0, "times": 2, "blend": 0.2, "fill_gaps": False}
+    answer = server.run({
+        "model": MODEL, "fit": n(LOAD, head_model=["model", 0], file="holed.npz"),
+        "inner": n("ExpPortraitRetimeFit", fit=["fit", 0], fps=50.0, loop="seamless", **retime),
+        "retime": n("ExpPortraitRetimeFit", fit=["inner", 0], fps=0.0, loop="back and forth", **retime),
+        "save": n("ExpPortraitSaveSMPLXFit", fit=["retime", 0], filename_prefix="t/loops"),
+        "again": n("ExpPortraitRetimeFit", fit=["retime", 0], fps=25.0, loop="once", **retime),
+        "count": n("PreviewAny", source=["again", 1]),
+    })  # fmt: skip
+    made = saved(server, answer)
+    inner = 2 * (143 - 10)  # 72 frames at twice the rate, less a blend
+    assert made.num_frames == 2 * (2 * inner - 2) and made.frame_ids.tolist() == list(range(made.num_frames))
+    assert answer["outputs"]["count"]["text"] == [str(round((made.num_frames - 1) / 2) + 1)] and made.fps == 50
+
+
 def test_smooth_and_retime(server) -> None:
     answer = server.run({
         "model": MODEL, "fit": n(LOAD, head_model=["model", 0], file="demo performance (built-in)"),
@@ -496,7 +514,10 @@ def test_inspect_lays_the_fit_over_its_pictures(server) -> None:
         "overlay": n("PreviewImage", images=["inspect", 0]),
     }  # fmt: skip
     assert server.run(graph)["status"]["status_str"] == "success"
-    graph["inspect"]["inputs"]["fit"] = ["fit", 0]
+    graph["wide"] = n("ImageScale", image=["photo", 0], upscale_method="bilinear", width=400, height=300, crop="center")
+    graph["inspect"]["inputs"]["images"] = ["wide", 0]
+    assert "The pictures are 400×300 and those of the fit 512×512" in refused(server.run(graph))
+    graph["inspect"]["inputs"] |= {"images": ["photo", 0], "fit": ["fit", 0]}
     assert "There are 1 pictures and a fit of 72 frames" in refused(server.run(graph))
 
 

@@ -168,6 +168,39 @@ def test_numbers_that_no_camera_has_are_refused_before_the_work(coarse_head: Hea
             track(pictures, coarse_head, focal=value, source=Unasked())
 
 
+@pytest.mark.parametrize(
+    ("focal", "angle"), [(35, "168"), (85, "150"), (1e9, "3.67e-05"), (127, "137"), (64_100, "0.572")]
+)
+def test_lenses_that_there_are_not_are_refused_before_the_work(
+    coarse_head: HeadModel, focal: float, angle: str
+) -> None:
+    """Millimetres above all: 35 pixels bend a head out of all shape, and nothing would say so."""
+    said = (
+        f"The focal length is {focal:g} pixels, which is an angle of view of {angle}° across 640 pixels, expected 128 "
+        f"to 64,000 pixels for pictures of 640×360 (width×height). Focal lengths are in pixels: multiply the "
+        f"millimetres of a 35 mm equivalent by 640 / 36, so that 35 mm are 622 pixels."
+    )
+    pictures = torch.zeros(2, 360, 640, 3)
+    for images in (pictures, iter([pictures])):
+        with pytest.raises(ValueError) as error:
+            track(images, coarse_head, focal=focal, source=Unasked())
+        assert str(error.value) == said
+    with pytest.raises(ValueError) as error:
+        fit_landmarks(torch.ones(2, 478, 3), (360, 640), coarse_head, focal=focal)
+    assert str(error.value) == said
+    with pytest.raises(ValueError, match="expected 128 to 64,000"):  # upright pictures have the same lenses
+        track(pictures.transpose(1, 2), coarse_head, focal=focal, source=Unasked())
+
+
+def test_lenses_that_there_are_are_taken(astronaut: Tensor, coarse_head: HeadModel) -> None:
+    """The widest and the longest, an orthographic camera nearly, meet the landmarks."""
+    landmarks = detect_landmarks(astronaut)
+    for focal, percent in ((0.2 * 512, 4), (100 * 512, 1.5)):
+        fit = fit_landmarks(landmarks, (512, 512), coarse_head, focal=focal)
+        assert float(landmark_error_percent(fit, coarse_head)) < percent
+        assert float(fit.camera.intrinsics[0, 0, 0]) == pytest.approx(focal)
+
+
 def test_clips_of_no_frames_get_a_sentence(coarse_head: HeadModel) -> None:
     nothing = torch.zeros(0, 64, 64, 3)
     for clip in (nothing, iter([]), iter([nothing, nothing])):

@@ -15,6 +15,7 @@ from ...types import SMPLXFit
 from .sampling import blend_fits
 
 MOST_INSERTED = 100_000  # frames; a numbering with larger holes is no clip's
+LONGEST_STEP = 1 << 40  # of frame numbers: a quarter of an hour in nanoseconds. Millions of them still add up
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def interpolate_gaps(fit: SMPLXFit) -> SMPLXFit:
 
 def places_in_time(fit: SMPLXFit) -> Tensor:
     """[F] where the frames lie in the whole clip, counted from 0 with those that `frame_ids` leaves out."""
-    steps = fit.frame_ids.diff().clamp(min=1)
+    steps = fit.frame_ids.diff().clamp(1, LONGEST_STEP)
     return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
 
 

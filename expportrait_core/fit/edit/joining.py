@@ -6,6 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...printable import printable
 from ...types import SMPLXFit
 from .gaps import insert_missing_frames, interpolate_gaps, places_in_time
 from .retime import MOST_FRAMES, resample_fit
@@ -24,7 +25,8 @@ def loop_fit(
     """The clip several times. A seamless loop may be repeated further by any player: its last frame leads to its first.
 
     Seamless, every round is shorter by the blend: its first frames are the frames after its end, gliding into the
-    start. Frame numbers are those of the source and begin again in every round.
+    start. Frame numbers go on from the first one through all rounds: the source's own would leap, and a leap up (where
+    what is played backwards was a loop itself) is a gap.
 
     Raises:
         ValueError: an unknown way, fewer than one round, more than a million frames, or a blend longer than half the
@@ -35,7 +37,7 @@ def loop_fit(
     if not isinstance(times, int) or times < 1:
         raise ValueError(f"The clip is to be seen {times} times, expected a whole number of 1 or more.")
     length = int(places_in_time(fit)[-1]) + 1
-    frames = times * length * (2 if how == "back and forth" else 1)
+    frames = times * (2 * length - 2 if how == "back and forth" and length > 1 else length)
     if how != "once" and frames > MOST_FRAMES:
         raise ValueError(
             f"{times} rounds of {length} frames are {frames:,} frames, expected at most {MOST_FRAMES:,}. Choose fewer "
@@ -43,13 +45,15 @@ def loop_fit(
         )
     if how == "once":
         return fit
+    first = fit.frame_ids[0]
     fit = insert_missing_frames(fit)
-    if how == "back and forth":  # neither end is seen twice
-        there = torch.arange(fit.num_frames)
-        return fit.frames(torch.cat([there, there.flip(0)[1:-1]]).repeat(times).to(fit.expression.device))
     if how == "seamless":
         fit = _seamless(fit, blend)
-    return fit.frames(torch.arange(fit.num_frames, device=fit.expression.device).repeat(times))
+    one_round = torch.arange(fit.num_frames)
+    if how == "back and forth":  # neither end is seen twice
+        one_round = torch.cat([one_round, one_round.flip(0)[1:-1]])
+    looped = fit.frames(one_round.repeat(times).to(first.device))
+    return looped.replace(frame_ids=first + torch.arange(looped.num_frames, device=first.device))
 
 
 def join_fits(first: SMPLXFit, second: SMPLXFit, blend: float = 0.4) -> SMPLXFit:
@@ -63,8 +67,9 @@ def join_fits(first: SMPLXFit, second: SMPLXFit, blend: float = 0.4) -> SMPLXFit
     """
     if (first.expression_space, first.model_id) != (second.expression_space, second.model_id):
         raise ValueError(
-            f"The first fit is of '{first.model_id}' with expressions '{first.expression_space}', the second of "
-            f"'{second.model_id}' with '{second.expression_space}'. Load both with the same head model."
+            f"The first fit is of '{printable(first.model_id)}' with expressions "
+            f"'{printable(first.expression_space)}', the second of '{printable(second.model_id)}' with "
+            f"'{printable(second.expression_space)}'. Load both with the same head model."
         )
     first = insert_missing_frames(first)
     second = _seen_as(first, insert_missing_frames(resample_fit(second, first.fps)))

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ...types import SMPLXFit
+from ...types import HIGHEST_FPS, LAST_NUMBER, LOWEST_FPS, SMPLXFit
 from .blinks import sampled_lids
 from .gaps import insert_missing_frames, interpolate_gaps, places_in_time
 from .sampling import sample_fit
@@ -24,20 +24,28 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
     count in the new rate.
 
     Raises:
-        ValueError: a rate that is no number above 0, or far more frames than a clip has.
+        ValueError: a rate that no clip has, or far more frames or higher frame numbers than a clip has.
     """
     if not 0 < fps < math.inf:
         raise ValueError(f"The new frame rate is {fps}, expected a number above 0.")
+    if not LOWEST_FPS <= fps <= HIGHEST_FPS:
+        raise ValueError(f"The new frame rate is {fps:g}, expected {LOWEST_FPS:g} to {HIGHEST_FPS:,.0f} per second.")
     if fps == fit.fps:
         return fit
     whole = insert_missing_frames(fit)
     count = max(1, round((whole.num_frames - 1) * fps / fit.fps) + 1)
     if count > MOST_FRAMES:
         raise ValueError(f"{whole.num_frames} frames at {fit.fps:g} would become {count} at {fps:g} frames per second.")
-    positions = torch.arange(count, dtype=torch.float64, device=fit.expression.device) * fit.fps / fps
-    filled = interpolate_gaps(whole)  # the lids of frames without a face, too, are not what they say
-    sampled = sample_fit(filled, positions)
     first = round(int(fit.frame_ids[0]) * fps / fit.fps)
+    if first + count > LAST_NUMBER:
+        raise ValueError(
+            f"Frame {int(fit.frame_ids[0])} at {fit.fps:g} frames per second would become frame {first} at {fps:g}, "
+            f"expected at most {LAST_NUMBER}. Its numbering counts something else; keep the rate."
+        )
+    positions = torch.arange(count, dtype=torch.float64, device=fit.expression.device) * fit.fps / fps
+    # what frames without a face say does not count, the lids neither
+    filled = interpolate_gaps(whole) if whole.valid.any() else whole
+    sampled = sample_fit(filled, positions)
     return sampled.replace(
         expression=sampled_lids(filled, positions, sampled.expression),
         frame_ids=first + torch.arange(count, device=fit.frame_ids.device),

@@ -6,11 +6,12 @@ Facts about the files were read from the writers' source; each reader names the 
 
 from __future__ import annotations
 
-import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ...printable import listed, log_of, printable
 from ...reach import Allowed, only, require_reach
 from ...types import Camera, HeadModel, SMPLXFit
 from .. import fit_file
@@ -33,6 +34,7 @@ from . import (
 from .build import Options, with_options
 from .cameras import require_plausible
 from .for_head import LEGACY, for_head
+from .plausible import require_plausible_values
 from .source import Source, open_source
 
 
@@ -53,7 +55,7 @@ READERS = (
 
 OF_SEVERAL = {module.NAME for module in (smplerx, smplifyx, emica)}  # people in one folder
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def load_fit(
@@ -112,7 +114,7 @@ def load_fit_and_format(path: str | Path, options: Options = Options()) -> tuple
 
 def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
     # names say what a folder holds, also that of the folder around it, and "." and ".." have none
-    path = path.resolve() if ".." in path.parts else path.absolute()
+    path = Path(os.path.realpath(path)) if ".." in path.parts else path.absolute()  # `resolve` raises at some links
     with sentences(path.name or str(path)) as reading:
         require_reach(path)
         if path.suffix == ".safetensors" and path.is_file():
@@ -127,6 +129,7 @@ def _read(path: Path, options: Options) -> tuple[SMPLXFit, str]:
             fit = reader.read(source, options)
         _require_use(options, fit, reading.format_name)
         fit = with_options(fit, options)
+        require_plausible_values(fit)
         if options.camera is None:  # a program's own may be any
             require_plausible(fit.camera, fit.frame_ids.tolist())
         return fit, reading.format_name
@@ -139,7 +142,7 @@ def _require_use(options: Options, fit: SMPLXFit, format_name: str) -> None:
     if options.legacy10 and fit.expression_space != LEGACY:
         raise Unnamed(
             f"`legacy10` is for the ten expressions of SMPL-X's old file, and these are {fit.expression.shape[1]} in "
-            f"the space '{fit.expression_space}'. Leave it out."
+            f"the space '{printable(fit.expression_space)}'. Leave it out."
         )
     if options.person and format_name not in OF_SEVERAL:
         raise Unnamed(
@@ -159,9 +162,9 @@ def _recognise(source: Source) -> Reader:
         )
     if source.kind == "folder":
         inside = [*source.files[:8], *(f"{folder}/" for folder in source.folders[:8])]
-        holds = ", ".join(inside) or "nothing but pictures, or nothing at all"
+        holds = listed(inside, 16) or "nothing but pictures, or nothing at all"
     else:
-        holds = ", ".join(source.keys[:16]) + (", …" if len(source.keys) > 16 else "")
+        holds = listed(source.keys, 16)
     known = "; ".join(f"{reader.name} ({reader.looks_like})" for reader in READERS)
     raise Refusal(
         f"{name} cannot be read as a fit: it holds {holds}. Formats known: {known}. Track the clip here, or convert "

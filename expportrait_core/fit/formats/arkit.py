@@ -11,7 +11,6 @@ they do on that head. A row with a count of 0 is a frame without a face.
 from __future__ import annotations
 
 import functools
-import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ...body.model import DEFAULT_HEAD
+from ...printable import listed, log_of
 from ...types import SMPLXFit
 from ..refusal import Refusal
 from . import cameras
@@ -49,7 +49,7 @@ UNITS = tuple(
     for side in (("Left", "Right") if sided else ("",))
 )  # fmt: skip
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:
@@ -152,7 +152,7 @@ def _recording(source: Source) -> str:
     takes = {re.sub(r"_(cal|raw|neutral)$", "", Path(name).stem): name for name in found}
     if len(takes) > 1:
         raise Refusal(
-            f"{source.path.name} holds several recordings: {', '.join(found[:6])}, expected those of one take. Give "
+            f"{source.path.name} holds several recordings: {listed(found, 6)}, expected those of one take. Give "
             f"one of the files."
         )
     stem = next(iter(takes))

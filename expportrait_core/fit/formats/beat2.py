@@ -5,8 +5,7 @@ World motion, y up, without a camera.
 
 from __future__ import annotations
 
-import logging
-
+from ...printable import log_of
 from ...types import NUM_JOINTS, SMPLXFit
 from . import cameras
 from .arrays import read_npz
@@ -20,7 +19,7 @@ KEYS = ("betas", "poses", "expressions", "trans", "mocap_frame_rate")
 FPS = 30.0  # of BEAT2's motion, where the file does not say it
 SIZE = (512, 512)
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from ...printable import log_of
 from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, Camera, SMPLXFit
+from ..lens import require_lens
 from ..refusal import Refusal, Unnamed, checks_of_types
 from . import cameras
 from .values import MAX_SIDE
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 LONGEST_FOCAL = 1e7  # pixels: a camera that sees a face from a mile away. Our choice
 
@@ -154,10 +155,12 @@ def with_options(fit: SMPLXFit, options: Options) -> SMPLXFit:
     """The fit with what the user gives instead of what its file says, whatever its format.
 
     Raises:
-        Refusal: the camera is of pictures of another size.
+        Refusal: the camera is of pictures of another size, or the given focal length is no lens's for this one.
     """
     camera = given_camera(options, fit.num_frames) or fit.camera
     if options.focal is not None:
+        with checks_of_types():
+            require_lens(options.focal, camera.image_size, "`focal`")
         camera = cameras.with_focal(camera, options.focal)
     if options.image_size is not None and camera.image_size != tuple(options.image_size):
         (height, width), (said_height, said_width) = camera.image_size, options.image_size

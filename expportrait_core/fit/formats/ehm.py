@@ -7,12 +7,12 @@ from the crop to the source.
 
 from __future__ import annotations
 
-import logging
 import re
 
 import numpy as np
 
 from ...body.unpickle import read_pickle
+from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
@@ -28,7 +28,7 @@ FILE, SHARED = "optim_tracking_ehm.pkl", "id_share_params.pkl"
 FOCAL, CROP = 24.0, 1024
 FPS = 25.0
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:

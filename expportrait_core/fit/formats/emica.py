@@ -10,12 +10,12 @@ nothing between the picture's name and the number of the face (`ImageTestDataset
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .arrays import read_npy
@@ -34,7 +34,7 @@ KEYS = ("shape", "exp", "cam", "jawpose", "globalpose", "pose")
 SIDE = 224
 FPS = 25.0
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:

@@ -9,11 +9,11 @@ left out; the camera is OpenCV's.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
 
+from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal
 from . import cameras
@@ -29,7 +29,7 @@ PLAIN, SMOOTHED = "smplx_params", "smplx_params_smoothed"
 FPS = 30.0
 FARTHEST_CENTRE = 0.25  # of itself, by which a principal point moves while the picture stays. Our choice
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:

@@ -10,7 +10,6 @@ then the nearest vertex), the bounds, and the weight that keeps unneeded coeffic
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from ...body import landmark_points
 from ...body.landmark_groups import IBUG, IBUG51, JAW_LINE, MEDIAPIPE, NUM_MESH
+from ...printable import log_of
 from ...types import HeadModel, LandmarkEmbedding, SMPLXFit
 
 BOUND = 4.0  # of coefficients that are no ARKit units, which run from 0 to 1
@@ -27,7 +27,7 @@ RIDGE = 1e-3  # of the mean square of the columns
 STEPS = 400
 FARTHEST = 0.012  # metres between a point and its partner after the spline; farther ones have none
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 @dataclass(frozen=True)

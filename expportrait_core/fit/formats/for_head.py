@@ -6,19 +6,19 @@ answered through the user's own model file, or refused, or said in a warning.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 
 import torch
 
+from ...printable import log_of, printable
 from ...types import HeadModel, SMPLXFit
 
 FAMILIES = {"smplx": "SMPL-X", "flame": "FLAME"}
 LEGACY = "smplx10"  # ten expressions of SMPL-X's old file, which are not the first ten of the hundred
 BLINKS = ("eyeBlinkLeft", "eyeBlinkRight")
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def for_head(fit: SMPLXFit, head: HeadModel, bodies: Sequence[HeadModel] = ()) -> SMPLXFit:
@@ -43,7 +43,7 @@ def for_head(fit: SMPLXFit, head: HeadModel, bodies: Sequence[HeadModel] = ()) -
     converted.require_space(head)
     source = next((body for body in bodies if fit.model_id == body.model_id or family(fit) == family(body)), None)
     if source is None:
-        made_with = FAMILIES.get(family(fit), f"'{fit.model_id}'")
+        made_with = FAMILIES.get(family(fit), f"'{printable(fit.model_id)}'")
         place = "a second `body_model`" if bodies else "`body_model`"
         log.warning("The head's place in the picture cannot be kept on '%s' without the model that the fit was made "
                     "with: only its motion relative to the first frame can be used. Give your own %s file as %s to "
@@ -96,11 +96,12 @@ def _expressions(fit: SMPLXFit, head: HeadModel, bodies: Sequence[HeadModel]) ->
     place = family(fit)  # of the mesh that was posed, which need not be that of the expressions
     also = ""
     if place != space:
-        also = f", and your {FAMILIES.get(place, place)} file as a second `body_model` to keep the head in its place"
+        mesh = FAMILIES.get(place, printable(place))
+        also = f", and your {mesh} file as a second `body_model` to keep the head in its place"
     raise ValueError(
-        f"The fit's expressions are in the space '{fit.expression_space}', the head model '{head.model_id}' has "
-        f"'{head.expression_space}'. Track the clip with this head model, or load the head model that the fit was made "
-        f"with, or give your own {FAMILIES[space]} file as `body_model` to convert{also}."
+        f"The fit's expressions are in the space '{printable(fit.expression_space)}', the head model '{head.model_id}' "
+        f"has '{head.expression_space}'. Track the clip with this head model, or load the head model that the fit was "
+        f"made with, or give your own {FAMILIES[space]} file as `body_model` to convert{also}."
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from ...printable import log_of
+from ...types import LAST_NUMBER
 from ..refusal import InRow, Refusal, of_file
-from .values import HUGE, LAST_NUMBER, kind_of, numbers, require_finite, value_of
+from .values import HUGE, kind_of, numbers, require_finite, value_of
 
 MOST_COEFFICIENTS = 1000  # of shape or expression; SMPL-X and FLAME have 400 in all
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 @dataclass(frozen=True)

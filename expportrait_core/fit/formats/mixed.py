@@ -6,7 +6,6 @@ and the mean is taken.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ...printable import log_of
 from ..refusal import Refusal
 from .frames import Frame, stack
 from .values import SHAPE_JUMP, SMALLEST_JUMP, another_shape, picture_size, shape_values, value_of
@@ -21,7 +21,7 @@ from .values import SHAPE_JUMP, SMALLEST_JUMP, another_shape, picture_size, shap
 STRANGER = 5  # times the usual distance of a shape from the median of all, beyond which it is another's. Our choice
 FEWEST = 5  # frames that say what is usual
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def one_shape(contents: Sequence[Any], frames: Sequence[Frame], key: str, values: int | None = None) -> np.ndarray:

@@ -7,11 +7,11 @@ around the head. The camera sees the tracker's square crop; where the crop lay i
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 
 import numpy as np
 
+from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
@@ -27,7 +27,7 @@ NAME = "Pixel3DMM"
 LOOKS_LIKE = "a folder checkpoint/ of 00000.frame with R_rotation_matrix"
 FPS = 25.0
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:

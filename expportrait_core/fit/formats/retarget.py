@@ -11,7 +11,6 @@ landmarks' weights.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ...body.landmarks import landmark_model
 from ...body.posing import pose_vertices, shaped
+from ...printable import log_of
 from ...types import JAW, LEFT_EYE, RIGHT_EYE, Camera, HeadModel, LandmarkEmbedding, SMPLXFit
 from .. import quaternions
 from .expression import inner_landmarks, require_common
@@ -28,7 +28,7 @@ COMMON = "common"
 FIRST_OF_MOUTH = 31  # of the 51 points: 10 brows, 9 nose and 12 eyes come before
 MOUTH_WEIGHT = 0.5  # models differ most in how full their neutral lips are
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ such a body stay neutral, and it is said.
 
 from __future__ import annotations
 
-import logging
 import re
 
 import numpy as np
 
 from ...body.unpickle import read_pickle
+from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .build import Options, build, given_camera, poses, sides, ten_expressions
@@ -28,7 +28,7 @@ KEYS = {"camera_rotation", "camera_translation", "betas", "global_orient", "expr
 FOCAL, SIZE, BODY, HAND = 5000.0, (1080, 1920), 63, 45
 FPS = 25.0
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:

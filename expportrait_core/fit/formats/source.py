@@ -18,8 +18,9 @@ import numpy as np
 
 from ...archives import open_archive
 from ...body.unpickle import read_pickle
+from ...printable import listed
 from ...reach import require_reach
-from ..refusal import Refusal, of_file
+from ..refusal import Refusal, leaving_out, of_file
 from .arrays import MAGIC, npz_keys, read_npz
 from .torch_file import PICKLE, read_torch
 from .values import kind_of
@@ -64,12 +65,16 @@ def open_source(path: Path) -> Source:
 
 
 def open_folder(path: Path) -> Source:
-    """The names in a folder, in order, hidden ones and pictures left out."""
+    """The names in a folder, in order. Hidden ones, pictures and links that lead nowhere or to themselves are left
+    out."""
     require_reach(path)
     files, folders = [], []
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name.lower().endswith(PICTURES):
+                continue
+            if entry.is_symlink() and not os.path.exists(entry.path):
+                leaving_out(path / entry.name)
                 continue
             (folders if entry.is_dir() else files).append(entry.name)
     return Source(path, "folder", files=tuple(sorted(files)), folders=tuple(sorted(folders)))
@@ -162,7 +167,7 @@ def _zip_kind(path: Path) -> str:
         return "torch"
     if any(name.endswith(".npy") for name in names):
         return "npz"
-    raise Refusal(f"{path.name} is a zip archive of other files ({', '.join(names[:6])}). Unpack it first.")
+    raise Refusal(f"{path.name} is a zip archive of other files ({listed(names, 6)}). Unpack it first.")
 
 
 def _keys(content: Any) -> tuple[str, ...]:

@@ -6,12 +6,12 @@ lie between those around them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ...printable import log_of
 from ..refusal import Refusal
 from .frames import warn_gaps
 from .timecode import DROPPED, NTSC, RATES, USUAL, Times, read_times
@@ -24,7 +24,7 @@ FORGOTTEN = 0.9  # of a row's deviation that the next one still knows: clocks dr
 OUT = np.iinfo(np.int64).min  # instead of the number of a row that is left out
 FEWEST_GROUPS = 8  # timecodes, from which on their mean number of rows counts
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 class Timing(NamedTuple):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...types import HIGHEST_FPS, LOWEST_FPS
+from ...printable import listed
+from ...types import HIGHEST_FPS, LAST_NUMBER, LOWEST_FPS
 from ..refusal import Refusal, looking_at
 
-LAST_NUMBER = 1 << 62  # of a frame; trackers that count nanoseconds stay below
 MAX_SIDE = 1 << 20  # pixels of a picture; no format of pictures is that large
 SHAPE_JUMP = 0.25  # of a shape's length, by which another person's differs from it. Our choice
 SMALLEST_JUMP = 0.1  # the same in standard deviations of people. Our choice
@@ -19,7 +19,7 @@ HUGE = 1e15  # of any number; no tracker writes one, and squares of it still fit
 def value_of(content: Any, key: str, name: str) -> Any:
     for part in key.split("."):
         if not isinstance(content, dict) or part not in content:
-            found = ", ".join(map(str, list(content)[:12])) if isinstance(content, dict) else kind_of(content)
+            found = listed(list(content)) if isinstance(content, dict) else kind_of(content)
             raise Refusal(
                 f"{name} lacks {key} and holds {found}. The file is damaged, or the folder is mixed from two trackers."
             )

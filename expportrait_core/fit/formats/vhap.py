@@ -7,11 +7,11 @@ into `transforms.json`.
 
 from __future__ import annotations
 
-import logging
 import re
 
 import numpy as np
 
+from ...printable import listed, log_of
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal
 from . import cameras
@@ -28,7 +28,7 @@ TRACKED = re.compile(r"tracked_flame_params(?:_(\d+))?\.npz")
 KEYS = ("rotation", "translation", "neck_pose", "jaw_pose", "eyes_pose", "shape", "expr")
 FPS = 25.0
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 
 
 def recognise(source: Source) -> bool:
@@ -73,7 +73,7 @@ def _numbers_of(arrays: dict[str, np.ndarray], count: int, name: str) -> list[in
         return list(range(count))
     numbers_ = [int(match[2]) for match in found]
     if any(b <= a for a, b in zip(numbers_, numbers_[1:])):
-        raise Refusal(f"{name} has its frames out of order: {', '.join(names[:6])}, … Track the clip again.")
+        raise Refusal(f"{name} has its frames out of order: {listed(names, 6)}. Track the clip again.")
     if numbers_:
         warn_gaps(name, numbers_)
     return numbers_

@@ -14,6 +14,7 @@ from ..detect.landmark_scheme import check_landmarks, landmark_pairs, sufficient
 from ..detect.threads import in_threads, num_threads, one_torch_thread
 from ..detect.turned import quarter_turns, turned_back, turned_camera, turned_size, warn_of_turn
 from ..framing import beyond_picture, no_face, warn_of_cut_faces
+from ..lens import require_lens
 from .gaze import eye_poses
 from .landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from .solver import ExpressionPrior, Observation, Priors, Solution, solve_identity, solve_motion
@@ -41,9 +42,9 @@ def fit_landmarks(
 
     Raises:
         ValueError: no frame has landmarks, they are not of that scheme, the head model carries none, or the frame rate
-            or focal length is no number above 0.
+            is no number above 0, or the focal length is no lens's.
     """
-    require_camera(fps, focal)
+    require_camera(fps, focal, image_size)
     landmarks = check_landmarks(landmarks, scheme)
     valid = landmarks[..., 2].amax(dim=1) > 0
     require_seen(valid)
@@ -93,12 +94,18 @@ def _as_fit(
     )
 
 
-def require_camera(fps: float, focal: float | None) -> None:
+def require_camera(
+    fps: float,
+    focal: float | None,  # pixels; None is estimated
+    image_size: tuple[int, int] | None,  # height, width; None where there are no pictures
+) -> None:
     """Raise a sentence, before the work, for a frame rate or a focal length that no camera has."""
     if not _above_zero(fps):
         raise ValueError(f"The pictures have {fps} frames per second, expected a number above 0, such as 25.")
     if focal is not None and not _above_zero(focal):
         raise ValueError(f"The focal length is {focal} pixels, expected a number above 0, or none to estimate it.")
+    if focal is not None and image_size is not None:
+        require_lens(focal, image_size)
 
 
 def _above_zero(value: object) -> bool:

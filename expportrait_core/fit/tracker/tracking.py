@@ -45,14 +45,15 @@ def track(
 
     Raises:
         ValueError: no face in any frame or under the mask, not the face that was asked for, the head model carries no
-            landmarks, no pictures or such with values above 1, or a frame rate or focal length that is no number
-            above 0.
+            landmarks, no pictures or such with values above 1, a frame rate that is no number above 0, or a focal
+            length that is no lens's.
     """
     if missing not in MISSING:
         raise ValueError(f"Missing frames are to be filled by '{missing}', expected one of {', '.join(MISSING)}.")
-    require_camera(fps, focal)  # all of this is refused before the work
     landmark_pairs(model, source.scheme)
     first, images = _with_first(images)
+    pictures = first is not None and first.ndim == 4
+    require_camera(fps, focal, tuple(first.shape[1:3]) if pictures else None)  # all of this is refused before the work
     person, frames, size, hidden = find_person(images, face, mask, progress, number, picture, source, total)
     if person is None and hidden:
         where = "the picture" if frames == 1 else f"{hidden} of the {frames} frames"

@@ -73,8 +73,9 @@ def test_a_given_lens_helps_and_is_judged_alike(tmp_path: Path) -> None:
     files.write_exavatar(tmp_path / "clip")
     change_json(tmp_path / "clip" / "cam_params" / "3.json", focal=[1e9, 1e9])
     assert load_fit(tmp_path / "clip", focal=1000.0).camera.intrinsics[3, 0, 0] == 1000
-    for focal in (3.0, 9e6):
-        with pytest.raises(ValueError, match=r"expected 19\.2 to 1,920,000 for pictures of 1080×1920"):
+    sentence = r"^clip: `focal` is .*, expected 384 to 192,000 pixels for pictures of 1080×1920 .* 35 mm are 1867 pix"
+    for focal in (3.0, 35.0, 9e6):
+        with pytest.raises(ValueError, match=sentence):
             load_fit(tmp_path / "clip", focal=focal)
 
 
