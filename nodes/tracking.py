@@ -64,8 +64,7 @@ class TrackHead(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How much the motion is smoothed: 0 not at all, 1 leaves only slow movement. "
-                    "Blinks are kept.",
+                    tooltip="How much all but blinks is smoothed: 0 not at all, 1 leaves only slow movement.",
                 ),
                 io.Float.Input(
                     "focal",

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from expportrait_core.fit import load_fit
+from expportrait_core.types import SMPLXFit
+
 PHOTO = "expportrait_astronaut.png"
 
 
 def node(class_type: str, **inputs: object) -> dict:
     return {"class_type": class_type, "inputs": inputs}
+
+
+HEAD_MODEL = node("ExpPortraitLoadHeadModel", model="default head (CC0)", upsampling_level=0)
 
 
 def walk(size: int = 128) -> dict:
@@ -83,9 +89,16 @@ def refused(answer: dict) -> str:
     if not answer["node_errors"]:
         messages = [value for kind, value in answer["status"]["messages"] if kind == "execution_error"]
         return messages[0]["exception_message"]
-    return json.dumps(answer["node_errors"])
+    return json.dumps(answer["node_errors"], ensure_ascii=False)
 
 
 def files_of(comfyui, answer: dict, node: str) -> list[Path]:
     entries = next(iter(answer["outputs"][node].values()))
     return [comfyui.base / entry["type"] / entry["subfolder"] / entry["filename"] for entry in entries]
+
+
+def saved(comfyui, answer: dict, node: str = "save") -> SMPLXFit:
+    """The fit that a node saved."""
+    assert answer["status"]["status_str"] == "success", answer["status"]
+    (path,) = files_of(comfyui, answer, node)
+    return load_fit(path)

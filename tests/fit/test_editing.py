@@ -76,6 +76,18 @@ def test_gaze_turns_both_eyes_together(coarse_head: HeadModel, neutral: SMPLXFit
             assert sign * forward[axis] > 0.25 and forward[1 - axis].abs() < 1e-5
 
 
+def test_looking_aside_and_up_goes_no_further_than_either(coarse_head: HeadModel, neutral: SMPLXFit) -> None:
+    """Both at once used to leave nothing but the white of the eyes."""
+    def looked(x: float, y: float) -> torch.Tensor:
+        return edit_fit(neutral, coarse_head, {"gaze_x": x, "gaze_y": y}).poses[0, LEFT_EYE, :2]
+
+    far = torch.tensor([looked(0, 1)[0], looked(1, 0)[1]])
+    for x, y, length in ((1, 1, 1), (-1, 1, 1), (0.5, 0.5, math.sqrt(0.5)), (2, -1, 2), (1, 0.1, 1)):
+        found = looked(x, y) / far
+        assert float(found.norm()) == pytest.approx(length, abs=1e-5)
+        assert torch.allclose(found / found.norm(), torch.tensor([y, x]) / math.hypot(x, y), atol=1e-5)
+
+
 def test_every_slider_moves_something_and_every_unit_has_a_name(coarse_head: HeadModel, neutral: SMPLXFit) -> None:
     assert set(UNITS) <= controls().keys() and len(UNITS) == 52
     rest = pose_vertices(coarse_head, neutral.betas, neutral.expression, neutral.poses, neutral.translation)

@@ -1,6 +1,6 @@
 """What a sentence tells a user to give can be given: in Python, and on the command line under the same name.
 
-tests/comfyui/test_fit_nodes.py says the same of the node.
+tests/comfyui/test_fit_files.py says the same of the node.
 """
 
 from __future__ import annotations

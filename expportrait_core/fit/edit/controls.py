@@ -171,7 +171,7 @@ def control_deltas(
     units: dict[str, Tensor] = {}
     needed: set[str] = set()  # what a control consists of; the smaller shares only go along with it
     joints: set[int] = set()
-    for name, value in values.items():
+    for name, value in _together(values).items():
         control = known[name]
         value = value.to(like)
         for sign, mixture in _sides(control):
@@ -190,6 +190,24 @@ def control_deltas(
     for unit in units:
         columns |= coefficients[unit].to(like.device) != 0
     return Deltas(expression, turns, columns, tuple(joints))
+
+
+def out_of_sight(
+    turn: Tensor,  # [F, 3] of an eye, axis-angle
+) -> Tensor:
+    """How far an eye is turned [F, 1]: 1 is where its iris is as far out as gaze alone takes it. That is an ellipse,
+    ACROSS by UP, and no rectangle: in its corners the lids cover the iris."""
+    return (turn[:, :2] / turn.new_tensor([UP, ACROSS])).norm(dim=-1, keepdim=True)
+
+
+def _together(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Sideways and up together go no further out of that ellipse than either does alone."""
+    if not {"gaze_x", "gaze_y"} <= values.keys():
+        return values
+    x, y = values["gaze_x"], values["gaze_y"]
+    furthest = torch.maximum(x.abs(), y.abs()).clamp(min=1)
+    share = furthest / torch.maximum(torch.hypot(x, y), furthest)
+    return {**values, "gaze_x": x * share, "gaze_y": y * share}
 
 
 def taken_back(

@@ -11,7 +11,7 @@ from .. import quaternions
 from ..face_regions import expression_gains
 from ..formats.arkit import JAW_OPEN, JAW_SIDE
 from ..head_pose import body_rotation, neck_position, skull_rotation, split_rotation
-from .controls import ACROSS, UP
+from .controls import out_of_sight
 
 JAW_RANGE = (0.0, -JAW_SIDE, -JAW_SIDE), (JAW_OPEN, JAW_SIDE, JAW_SIDE)  # no unit rolls it: no further than sideways
 STILL = 1e-5  # radians that a body at rest turns by the rounding of its numbers
@@ -88,12 +88,8 @@ def _in_sight(
     turn: Tensor,  # [F, 3] of an eye, axis-angle
     gain: float,
 ) -> Tensor:
-    """The eye's turn [F, 3] scaled, but no further out of an ellipse of ACROSS by UP than it was.
-
-    Not out of a rectangle: in its corners the lids cover the iris. The eye keeps the direction that it turns in.
-    """
-    distance = (turn[:, :2] / turn.new_tensor([UP, ACROSS])).norm(dim=-1, keepdim=True)
-    room = (1 / distance.clamp(min=1e-6)).clamp(min=1)
+    """The eye's turn [F, 3] scaled, but no further out of sight than it was. It keeps the way that it turns."""
+    room = (1 / out_of_sight(turn).clamp(min=1e-6)).clamp(min=1)
     return turn * room.clamp(max=gain)
 
 
