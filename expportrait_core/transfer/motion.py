@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..body import axis_angle_to_matrix, matrix_to_axis_angle
+from ..fit.edit.gains import possible_expression, scaled_turn
 from ..fit.face_regions import expression_gains
 from ..fit.head_pose import neck_position, skull_rotation, split_rotation
 from ..types import (
@@ -33,7 +34,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Gains:
-    """How much of the driver's performance is taken over, 1 = all of it."""
+    """How much of the driver's performance is taken over, 1 = all of it, more within what a face can do."""
 
     mouth: float = 1.0  # lower face and jaw
     eyes: float = 1.0  # lids and gaze
@@ -154,11 +155,12 @@ def _transferred_expression(portrait: SMPLXFit, driver: SMPLXFit, factors: Tenso
     """ψ of the motion [F, E]."""
     factors = factors[: driver.expression.shape[1]]
     if neutral_frame is None:
-        return driver.expression * factors
-    change = (driver.expression - driver.expression[neutral_frame]) * factors
-    own = portrait.expression
-    width = max(own.shape[1], change.shape[1])
-    return _padded(own, width) + _padded(change, width)
+        return possible_expression(driver.expression * factors, driver.expression, driver.expression_space)
+    change = driver.expression - driver.expression[neutral_frame]
+    width = max(portrait.expression.shape[1], change.shape[1])
+    own = _padded(portrait.expression, width)
+    scaled, shown = (own + _padded(moved, width) for moved in (change * factors, change))
+    return possible_expression(scaled, shown, driver.expression_space)
 
 
 def _padded(expression: Tensor, width: int) -> Tensor:
@@ -168,10 +170,11 @@ def _padded(expression: Tensor, width: int) -> Tensor:
 def _joint_pose(portrait: SMPLXFit, driver: SMPLXFit, joint: int, gain: float, neutral_frame: int | None) -> Tensor:
     """A joint that only the face moves (jaw, eyes), [F, 3]."""
     if neutral_frame is None:
-        return driver.poses[:, joint] * gain
+        return scaled_turn(joint, driver.poses[:, joint], gain)
     moved = axis_angle_to_matrix(driver.poses[:, joint])
     change = matrix_to_axis_angle(moved[neutral_frame].T @ moved)
-    return matrix_to_axis_angle(axis_angle_to_matrix(portrait.poses[:, joint]) @ axis_angle_to_matrix(change * gain))
+    change = axis_angle_to_matrix(scaled_turn(joint, change, gain))
+    return matrix_to_axis_angle(axis_angle_to_matrix(portrait.poses[:, joint]) @ change)
 
 
 def _head_rotation(

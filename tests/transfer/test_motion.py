@@ -8,6 +8,7 @@ from torch import Tensor
 
 from expportrait_core.body import axis_angle_to_matrix, load_head_model, matrix_to_axis_angle, pose_motion
 from expportrait_core.body.posing import joint_transforms
+from expportrait_core.fit.formats.arkit import JAW_OPEN
 from expportrait_core.render import render_normals
 from expportrait_core.transfer import Gains, copy_offsets, transfer
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, HeadMotion, SMPLXFit
@@ -201,6 +202,18 @@ def test_gains_act_on_their_region_only(head, driver, model) -> None:
 def test_every_named_expression_belongs_to_a_region(head, driver, model) -> None:
     motion = transfer(head, driver, gains=Gains(brows=0, mouth=0, eyes=0, wrinkles=0))
     assert not motion.expression.any()
+
+
+@pytest.mark.parametrize("expression", ["absolute", "relative"])
+def test_gains_above_1_stay_within_what_a_face_can_do(head, driver, expression: str) -> None:
+    """Lids that are closed twice hang on the cheeks."""
+    options = {"expression": expression, "neutral_frame": 2}
+    once, thrice = (
+        transfer(head, driver, gains=Gains(mouth=gain, eyes=gain, wrinkles=0), **options) for gain in (1.0, 3.0)
+    )
+    high = once.expression.clamp(min=1)
+    assert (thrice.expression <= high).all() and (thrice.expression > once.expression + 0.1).any()
+    assert (thrice.poses[:, JAW, 0] <= once.poses[:, JAW, 0].clamp(min=JAW_OPEN) + 0.1).all()
 
 
 def test_pose_gain_goes_from_the_portrait_to_the_driver_and_beyond(head, driver) -> None:

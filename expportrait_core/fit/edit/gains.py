@@ -61,21 +61,36 @@ def scale_motion(
     if neutral_frame is None and (mouth, eyes, brows, pose) == (1, 1, 1, 1):
         return fit
     shown = fit.expression if neutral_frame is None else fit.expression - fit.expression[neutral_frame]
-    expression = shown * factors
-    if fit.expression_space == "arkit":
-        expression = _within(expression, shown, (0.0, 1.0))
+    expression = possible_expression(shown * factors, shown, fit.expression_space)
     poses = fit.poses.clone()
     for joint, gain in ((JAW, mouth), (LEFT_EYE, eyes), (RIGHT_EYE, eyes)):
         turned = quaternions.from_axis_angle(poses[:, joint])
         if neutral_frame is not None:
             turned = quaternions.multiply(quaternions.inverse(turned[neutral_frame]), turned)
         if neutral_frame is not None or gain != 1:
-            turn = quaternions.to_axis_angle(turned)
-            poses[:, joint] = _within(gain * turn, turn, JAW_RANGE) if joint == JAW else _in_sight(turn, gain)
+            poses[:, joint] = scaled_turn(joint, quaternions.to_axis_angle(turned), gain)
     moved = fit.replace(expression=expression, poses=poses, landmarks=None, landmark_scheme=None)
     if pose == 1:
         return moved
     return _with_pose(model, moved, pose, fit.first_valid if neutral_frame is None else neutral_frame)
+
+
+def possible_expression(
+    scaled: Tensor,  # [F, E] with a gain
+    shown: Tensor,  # [F, E] without
+    expression_space: str,
+) -> Tensor:
+    """What of a gain a face can do: units with names stay between 0 and 1, or where they are without it."""
+    return _within(scaled, shown, (0.0, 1.0)) if expression_space == "arkit" else scaled
+
+
+def scaled_turn(
+    joint: int,  # JAW or an eye
+    turn: Tensor,  # [F, 3] axis-angle
+    gain: float,
+) -> Tensor:
+    """The turn with a gain, as far as the jaw opens and irises stay in sight, or where it is without it."""
+    return _within(gain * turn, turn, JAW_RANGE) if joint == JAW else _in_sight(turn, gain)
 
 
 def _within(scaled: Tensor, shown: Tensor, limits: tuple) -> Tensor:
