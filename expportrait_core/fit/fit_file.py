@@ -21,7 +21,7 @@ from ..types import LAST_NUMBER, NUM_JOINTS, Camera, SMPLXFit
 from .refusal import Refusal, checks_of_types
 
 if TYPE_CHECKING:
-    from .formats.build import Options
+    from .formats.into_fit import Options
     from .formats.source import Source
 
 FORMAT, VERSION = "expportrait.fit", 1

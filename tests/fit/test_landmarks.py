@@ -26,9 +26,9 @@ from expportrait_core.fit import (
     segment_person,
 )
 from expportrait_core.fit.detect import build_networks
+from expportrait_core.fit.detect.cutouts import Regions, square_tiles
 from expportrait_core.fit.detect.face_boxes import merge_overlapping
 from expportrait_core.fit.detect.networks import load_network, run_layer
-from expportrait_core.fit.detect.regions import Regions, square_tiles
 
 data = pytest.importorskip("skimage.data", reason="needs the pictures of scikit-image")
 

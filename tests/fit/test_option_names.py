@@ -22,7 +22,7 @@ HEADLESS = {"body_model"}  # what `fit inspect` has no use for: it looks at a fi
 def test_sentences_name_options_and_nothing_else() -> None:
     named = named_options()
     assert set(named) == {"body_model", "focal", "fps", "image_size", "legacy10", "mirror", "person"}, named
-    assert {"formats/for_head.py", "formats/build.py", "formats/smplerx.py"} <= set().union(*named.values())
+    assert {"formats/for_head.py", "formats/into_fit.py", "formats/smplerx.py"} <= set().union(*named.values())
 
 
 @pytest.mark.parametrize("name", named_options())

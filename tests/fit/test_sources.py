@@ -23,8 +23,8 @@ from expportrait_core.fit import (
     landmark_error_percent,
     track,
 )
+from expportrait_core.fit.detect.cutouts import Regions
 from expportrait_core.fit.detect.landmark_scheme import check_landmarks
-from expportrait_core.fit.detect.regions import Regions
 from expportrait_core.fit.detect.sources import SeenFace
 from expportrait_core.types import HEAD, NECK, HeadModel
 

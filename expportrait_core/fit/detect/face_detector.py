@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from ...portable import Progress, no_progress
+from .cutouts import Regions, square_tiles
 from .face_boxes import OVERLAP, FaceBox, beside, intersection_over_union, largest_face, merge_overlapping
 from .face_mesh import follow_landmarks
 from .networks import load_network
 from .pictures import channels_first, chunks
-from .regions import Regions, square_tiles
 
 TRUSTED = 0.85  # faces below this score, or found in a tile, are looked at again; our choice
 CLOSER, CLOSER_SCORE = 3.0, 0.5  # then in a square of three sides of the box, with this score; our choice

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ...body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS, NUM_MESH, OUTER_EYE_CORNERS
 from ...portable import Progress, no_progress
+from .cutouts import Regions, turned_axes
 from .face_boxes import FaceBox, require_boxes
 from .networks import Network, load_network
 from .pictures import channels_first, chunks
-from .regions import Regions, turned_axes
 
 REGION = 1.5  # side of the landmark network's region in sides of the face's box, MediaPipe's value
 # below this confidence the landmark network looks at the face in the other three turns too: right ones reach 0.87 to

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...body.landmark_groups import EYELIDS, FACE_OVAL, INNER_LIPS, NUM_MESH
-from .regions import Regions
+from .cutouts import Regions
 
 SIDE = 64  # pixels of the small picture that the colours are read from: its pixels are what is averaged; our choice
 CHROMA = 2.0  # weight of colour beside brightness: skin is brighter or darker by light, redder by nature; our choice

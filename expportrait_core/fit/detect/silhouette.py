@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...portable import Progress, no_progress
+from .cutouts import Regions, whole_picture
 from .face_boxes import FaceBox, require_boxes
 from .networks import load_network
 from .pictures import channels_first, chunks
-from .regions import Regions, whole_picture
 
 SILHOUETTE = 5.0  # side of the region around head and shoulders in sides of the face's box; our choice
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ...body.landmark_groups import MEDIAPIPE, NUM_LANDMARKS
+from .cutouts import Regions
 from .face_boxes import FaceBox, beside
 from .face_detector import detect_faces, may_miss_larger, search_at_edges, seen_again
 from .face_mesh import boxes_of_squares, in_the_right_turn, run_landmarks, squares_around_boxes
 from .face_mesh import squares_around_landmarks as squares_around
 from .pictures import channels_first
-from .regions import Regions
 
 KEY_FRAMES = 4  # every so many pictures faces are looked for anew; our choice
 MOST_FACES = 8  # of a picture, the largest; our choice

@@ -31,9 +31,9 @@ from . import (
     smplifyx,
     vhap,
 )
-from .build import Options, with_options
 from .cameras import require_plausible
 from .for_head import LEGACY, for_head
+from .into_fit import Options, with_options
 from .plausible import require_plausible_values
 from .source import Source, open_source
 

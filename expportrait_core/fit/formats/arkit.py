@@ -22,7 +22,7 @@ from ...printable import listed, log_of
 from ...types import SMPLXFit
 from ..refusal import Refusal
 from . import cameras
-from .build import Options, build, given_camera, poses
+from .into_fit import Options, build, given_camera, poses
 from .rotations import from_euler
 from .source import Source, header_of, open_source
 from .timing import timing

@@ -9,7 +9,7 @@ from ...printable import log_of
 from ...types import NUM_JOINTS, SMPLXFit
 from . import cameras
 from .arrays import read_npz
-from .build import Options, build, given_camera, ten_expressions
+from .into_fit import Options, build, given_camera, ten_expressions
 from .source import Source
 from .values import exactly, frame_rate, shape_values
 

@@ -15,8 +15,8 @@ from ...body.unpickle import read_pickle
 from ...types import SMPLXFit
 from ..refusal import Refusal
 from . import cameras
-from .build import Options, build, given_camera, ten_expressions
 from .frames import Frame, how_many, numbered, read_all, stack, stacked_turns
+from .into_fit import Options, build, given_camera, ten_expressions
 from .mixed import shapes_of
 from .rotations import from_matrix
 from .source import Source

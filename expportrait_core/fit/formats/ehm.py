@@ -16,8 +16,8 @@ from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
-from .build import Options, build, given_camera, poses, sides
 from .frames import Frame, eyelids_of, how_many, in_order, stack
+from .into_fit import Options, build, given_camera, poses, sides
 from .mixed import warn_names
 from .source import Source
 from .values import shape_values, value_of

@@ -19,8 +19,8 @@ from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .arrays import read_npy
-from .build import Options, build, given_camera, poses
 from .frames import Frame, choose_person, how_many, in_order, picture_numbers, read_all, stack
+from .into_fit import Options, build, given_camera, poses
 from .mixed import shapes_of, warn_names
 from .source import Source, open_folder
 

@@ -17,8 +17,8 @@ from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal
 from . import cameras
-from .build import Options, assumed_camera, build, given_camera, poses, sides
 from .frames import Frame, numbered, read_all, stack
+from .into_fit import Options, assumed_camera, build, given_camera, poses, sides
 from .source import Source, open_folder, read_json
 from .values import shape_values, shown
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from ...types import SMPLXFit
 from . import cameras
-from .build import Options, build, given_camera, neutral_expression, poses
 from .frames import Frame
+from .into_fit import Options, build, given_camera, neutral_expression, poses
 from .mixed import same_size
 from .source import Source, open_source
 from .values import exactly, value_of

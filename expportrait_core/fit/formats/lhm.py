@@ -12,8 +12,8 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal
 from . import cameras
-from .build import Options, build, given_camera, neutral_expression, poses
 from .frames import Frame, numbered, read_all, stack
+from .into_fit import Options, build, given_camera, neutral_expression, poses
 from .mixed import one_shape, same_size
 from .source import Source, read_json
 from .values import picture_size, whole_number

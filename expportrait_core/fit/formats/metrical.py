@@ -9,8 +9,8 @@ import numpy as np
 
 from ...types import Camera, SMPLXFit
 from . import cameras
-from .build import Options, build, given_camera, poses
 from .frames import Frame, eyelids_of, how_many, stack, stacked_turns
+from .into_fit import Options, build, given_camera, poses
 from .mixed import one_shape, one_size
 from .pixel3dmm import first_frame, read_frames
 from .rotations import from_6d

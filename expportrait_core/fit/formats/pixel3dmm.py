@@ -15,8 +15,8 @@ from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from ..refusal import Refusal, of_file
 from . import cameras
-from .build import Options, build, given_camera, poses
 from .frames import Frame, eyelids_of, numbered, read_all, stack, stacked_turns
+from .into_fit import Options, build, given_camera, poses
 from .mixed import one_shape, one_size
 from .rotations import from_6d
 from .source import Source

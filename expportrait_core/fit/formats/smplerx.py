@@ -12,8 +12,8 @@ import numpy as np
 from ...types import Camera, SMPLXFit
 from . import cameras
 from .arrays import read_npz
-from .build import Options, assumed_camera, build, given_camera, poses, sides, ten_expressions
 from .frames import Frame, choose_person, in_order, read_all, stack
+from .into_fit import Options, assumed_camera, build, given_camera, poses, sides, ten_expressions
 from .mixed import shapes_of
 from .source import Source, open_folder, read_json
 from .values import box, value_of

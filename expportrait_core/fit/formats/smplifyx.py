@@ -15,8 +15,8 @@ from ...body.unpickle import read_pickle
 from ...printable import log_of
 from ...types import Camera, SMPLXFit
 from . import cameras
-from .build import Options, build, given_camera, poses, sides, ten_expressions
 from .frames import Frame, choose_person, in_order, picture_numbers, read_all, stack
+from .into_fit import Options, build, given_camera, poses, sides, ten_expressions
 from .mixed import shapes_of, warn_names
 from .source import Source, open_folder
 from .values import numbers, value_of

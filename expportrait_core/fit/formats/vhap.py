@@ -16,8 +16,8 @@ from ...types import Camera, SMPLXFit
 from ..refusal import Refusal
 from . import cameras
 from .arrays import read_npz
-from .build import Options, build, given_camera, poses
 from .frames import Frame, how_many, in_order, numbered, read_all, stack, warn_gaps
+from .into_fit import Options, build, given_camera, poses
 from .mixed import one_shape, same_size
 from .source import Source, open_folder, read_json
 from .values import exactly, numbers, picture_size, shape_values, shown, value_of, whole_number
