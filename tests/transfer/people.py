@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from expportrait_core.body import load_head_model
+from expportrait_core.body import axis_angle_to_matrix, load_head_model
 from expportrait_core.transfer.model import Networks, TransferConfig, TransferModel
 from expportrait_core.transfer.neutral import choose_head_points
 from expportrait_core.transfer.train import Run, TrainSettings, new_networks
@@ -16,13 +16,19 @@ from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, Camera, HeadModel,
 OPENCV_FROM_WORLD = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
 
 
-def camera(frames: int) -> Camera:
-    intrinsics = torch.tensor([[900.0, 0, 256], [0, 900, 256], [0, 0, 1]])
-    return Camera(intrinsics.repeat(frames, 1, 1), OPENCV_FROM_WORLD.repeat(frames, 1, 1), (512, 512))
+def camera(frames: int, random: torch.Generator) -> Camera:
+    """Another one in every frame: turned, moved and with another lens."""
+    intrinsics = torch.tensor([[900.0, 0, 256], [0, 900, 256], [0, 0, 1]]).repeat(frames, 1, 1)
+    intrinsics[:, [0, 1], [0, 1]] += 50 * torch.randn(frames, 1, generator=random)
+    view = OPENCV_FROM_WORLD.repeat(frames, 1, 1)
+    view[:, :3, :3] = axis_angle_to_matrix(0.05 * torch.randn(frames, 3, generator=random)) @ view[:, :3, :3]
+    view[:, :3, 3] += 0.03 * torch.randn(frames, 3, generator=random)
+    return Camera(intrinsics, view, (512, 512))
 
 
 def make_fit(model: HeadModel, frames: int, seed: int = 0, moving: float = 1.0) -> SMPLXFit:
-    """A performance in the tracker's convention: the head's rotation in neck and head, 0.4 and 0.6 of it."""
+    """A performance in the tracker's convention: the head's rotation in neck and head, 0.4 and 0.6 of it. Place, camera
+    and rate differ from frame to frame and from one to another, so that none can be mistaken for another's."""
     random = torch.Generator().manual_seed(seed)
     rotation = torch.randn(frames, 3, generator=random) * 0.2 * moving
     poses = torch.zeros(frames, 55, 3)
@@ -35,11 +41,11 @@ def make_fit(model: HeadModel, frames: int, seed: int = 0, moving: float = 1.0) 
         betas=torch.randn(20, generator=random) * 0.5,
         expression=expression,
         poses=poses,
-        translation=torch.tensor([0.02, -0.7, -1.0]).repeat(frames, 1),
-        camera=camera(frames),
+        translation=torch.tensor([0.02, -0.7, -1.0]) + 0.03 * torch.randn(frames, 3, generator=random),
+        camera=camera(frames, random),
         expression_space=model.expression_space,
         model_id=model.model_id,
-        fps=30.0,
+        fps=24.0 + seed,  # no two alike
     )
 
 

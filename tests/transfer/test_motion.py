@@ -13,7 +13,7 @@ from expportrait_core.render import render_normals
 from expportrait_core.transfer import Gains, copy_offsets, transfer
 from expportrait_core.types import HEAD, JAW, LEFT_EYE, NECK, HeadMotion, SMPLXFit
 
-from .people import make_fit, make_head
+from .people import make_fit, make_head, untrained
 
 NO_WRINKLES = Gains(wrinkles=0)
 
@@ -136,10 +136,43 @@ def test_relative_pose_starts_from_the_portrait_and_turns_in_the_heads_own_axes(
 
 
 def test_transfer_to_oneself_is_ones_own_motion(head) -> None:
-    motion = transfer(head, head.fit, gains=NO_WRINKLES)
+    motion = transfer(head, head.fit, camera="driver", gains=NO_WRINKLES)
     torch.testing.assert_close(motion.poses, head.fit.poses, atol=2e-6, rtol=0)
+    torch.testing.assert_close(motion.translation, head.fit.translation, atol=1e-6, rtol=0)
+    torch.testing.assert_close(motion.camera.projection, head.fit.camera.projection)
     assert torch.equal(motion.expression, head.fit.expression)
     assert motion.fps == head.fit.fps
+
+
+def test_the_rate_is_the_drivers(head, driver) -> None:
+    assert transfer(head, driver, gains=NO_WRINKLES).fps == driver.fps != head.fit.fps
+
+
+def test_the_portrait_is_the_first_frame_with_a_face(head, driver) -> None:
+    unseen = head.replace(fit=head.fit.replace(valid=torch.tensor([False, True, True])))
+    found, expected = (transfer(h, driver, portrait_frame=frame, gains=NO_WRINKLES) for h, frame in
+                       ((unseen, None), (head, 1)))  # fmt: skip
+    assert found.portrait_frame == 1 and torch.equal(found.poses, expected.poses)
+    assert torch.equal(found.translation, expected.translation)
+    assert torch.equal(found.camera.world_to_camera, expected.camera.world_to_camera)
+
+
+def test_the_jaw_reaches_the_wrinkles(head, driver) -> None:
+    """As the motion has it: with its gain."""
+    model = untrained()
+    gains = Gains(mouth=0.5, wrinkles=0.7)
+    motion = transfer(head, driver, model, gains=gains)
+    expected = model.predict(head, motion.expression, 0.5 * driver.poses[:, JAW], 0.7)
+    assert torch.equal(motion.offsets(0, 4), expected(0, 4))
+    shut = model.predict(head, motion.expression, 0 * driver.poses[:, JAW], 0.7)
+    assert not torch.allclose(expected(0, 4), shut(0, 4), atol=1e-7), "the jaw makes a difference"
+
+
+def test_the_back_of_a_body_that_is_not_known_is_not_measured(model, driver) -> None:
+    foreign = driver.replace(model_id="a body of somebody else")
+    other = make_head(model, make_fit(model, 1, seed=1), betas=torch.tensor([2.0, -2.0, 1.0]))
+    motion = transfer(other, foreign, camera="driver", gains=NO_WRINKLES)
+    assert torch.equal(motion.translation, driver.translation)
 
 
 def test_a_foreign_split_of_neck_and_head_is_kept_for_oneself(model) -> None:
@@ -261,3 +294,6 @@ def test_copied_offsets_are_the_drivers_own(head, driver, model) -> None:
     assert torch.equal(copied.offsets(1, 3), offsets[1:3])
     with pytest.raises(ValueError, match="frame by frame"):
         copy_offsets(transfer(head, driver.frames(slice(0, 2)), gains=NO_WRINKLES), source)
+    finer = load_head_model("default", 1)
+    with pytest.raises(ValueError, match="'default-head' at level 1 with 4 frames"):
+        copy_offsets(transfer(head, driver, gains=NO_WRINKLES), make_head(finer, driver))
