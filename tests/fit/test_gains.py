@@ -192,3 +192,5 @@ def test_the_frame_that_changed_most_is_found_where_bodies_stand_on_their_heads(
     other = poses.clone()
     other[1, 0, 0], other[2, 0, 1] = -3.14, -0.5  # 0.003 radians, and 0.6
     assert most_changed(fit.replace(poses=poses), fit.replace(poses=other)) == 2
+    seen = torch.tensor([True, True, False])
+    assert most_changed(fit.replace(poses=poses, valid=seen), fit.replace(poses=other, valid=seen)) == 1, "of those"

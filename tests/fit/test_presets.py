@@ -15,6 +15,7 @@ from expportrait_core.fit import (
     neutral_fit,
     parse_keyframes,
     preset_names,
+    preset_with,
     require_preset_name,
     save_preset,
 )
@@ -72,6 +73,13 @@ def test_missing_presets_get_a_sentence(tmp_path: Path) -> None:
     for source in ("joy", tmp_path / "gone.json", "../../default_head"):
         with pytest.raises(ValueError, match="There is no preset"):
             load_preset(source)
+
+
+def test_a_preset_and_a_slider_together_go_no_further_than_is_taken() -> None:
+    preset = Preset("Mine", {"smile": 1.5, "head_turn": -100.0, "puff": 0.5})
+    made = preset_with(preset, 1.5, {"smile": 1.0, "head_turn": -60.0, "blink": 0.2})
+    assert made == {"smile": 3.0, "head_turn": -180.0, "puff": 0.75, "blink": 0.2}
+    assert preset_with(preset, 0.5, {"puff": -0.5}) == {"smile": 0.75, "head_turn": -50.0, "puff": -0.25}
 
 
 # --------------------------------------------------------------------------------------------------- names of one's own

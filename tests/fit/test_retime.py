@@ -184,6 +184,24 @@ def test_joined_fits_glide_into_each_other(performance: SMPLXFit) -> None:
     assert torch.equal(joined.expression[:10], first.expression[:10])
 
 
+def test_joined_fits_may_differ_in_the_number_of_expressions(performance: SMPLXFit) -> None:
+    """What the shorter one has not is at rest there."""
+    short = performance.replace(expression=performance.expression[:, :60])
+    for one, other in ((performance, short), (short, performance)):
+        joined = join_fits(one, other, blend=0.0).expression
+        assert torch.equal(joined[:72, : one.expression.shape[1]], one.expression)
+        assert torch.equal(joined[72:, : other.expression.shape[1]], other.expression)
+        assert joined.shape == (144, performance.expression.shape[1])
+
+
+def test_lenses_are_mixed_between_frames(performance: SMPLXFit) -> None:
+    lens = performance.camera.intrinsics[:2].clone()
+    lens[1] *= torch.tensor([2.0, 1.5, 1.0])[:, None]
+    fit = performance.frames([0, 1])
+    between = resample_fit(fit.replace(camera=fit.camera.replace(intrinsics=lens)), 50.0)
+    assert torch.allclose(between.camera.intrinsics[1], lens.mean(0))
+
+
 def test_joined_fits_are_brought_to_one_rate_and_size(performance: SMPLXFit) -> None:
     other = performance.replace(fps=50.0, betas=torch.zeros(60), camera=performance.camera.resized(256, 256))
     joined = join_fits(performance, other, blend=0.0)

@@ -125,6 +125,26 @@ def test_even_motion_goes_on_evenly_up_to_the_ends(performance, method: str, deg
     assert (smooth.translation - spin.translation).abs().max() < (4e-4 if late else 1e-5)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_said_and_where_heads_go_keeps_its_height_too(performance, method: str) -> None:
+    """As fast rotations do: a word of a quarter of a second, and a step aside."""
+    time = torch.arange(FRAMES) / FPS
+    burst = ((time > 2) & (time < 4.5)) * torch.sin(4 * math.pi * time)
+    noise = 0.004 * torch.randn(FRAMES, 4, generator=torch.Generator().manual_seed(6))
+    expression = torch.zeros(FRAMES, 100)
+    expression[:, 60] = 0.5 * burst + noise[:, 0]
+    fit = performance.frames([0] * FRAMES)
+    fit = fit.replace(
+        expression=expression, translation=0.1 * burst[:, None] * torch.tensor([1.0, 0, 0]) + 0.1 * noise[:, 1:]
+    )
+    kept, blurred = (smooth_fit(fit, 1, method, keep_fast=keep) for keep in (True, False))
+    assert (kept.expression[:, 60] - 0.5 * burst).abs().max() < 0.06
+    assert (kept.translation[:, 0] - 0.1 * burst).abs().max() < 0.006
+    if method != "one euro":  # which opens by itself
+        assert (blurred.expression[:, 60] - 0.5 * burst).abs().max() > 0.15
+        assert (blurred.translation[:, 0] - 0.1 * burst).abs().max() > 0.03
+
+
 def test_the_ends_tremble_less_too(performance) -> None:
     """A hundred numbers tremble; the ends have neighbours to one side only, and are smoothed all the same."""
     noise = torch.randn(FRAMES, 100, generator=torch.Generator().manual_seed(3))

@@ -122,13 +122,19 @@ def test_rows_whose_cells_are_shifted_are_refused(tmp_path: Path, change, words:
 
 
 def test_mirror_swaps_the_sides(tmp_path: Path, coarse_head: HeadModel) -> None:
-    path = write(tmp_path / "a.csv", [{"EyeBlinkLeft": 0.7, "JawLeft": 0.5, "HeadYaw": 0.2, "HeadPitch": 0.1}])
+    eyes = {"LeftEyeYaw": 0.25, "EyeLookOutLeft": 0.6, "RightEyeYaw": 0.1, "EyeLookInRight": 0.5,
+            "LeftEyePitch": 0.2, "EyeLookDownLeft": 0.4, "RightEyePitch": 0.05, "EyeLookDownRight": 0.3}  # fmt: skip
+    path = write(tmp_path / "a.csv", [{"EyeBlinkLeft": 0.7, "JawLeft": 0.5, "HeadYaw": 0.2, "HeadPitch": 0.1,
+                                       "HeadRoll": 0.15} | eyes])  # fmt: skip
     plain, mirrored = load_fit(path), load_fit(path, mirror=True)
     left, right = (column(coarse_head, f"eyeBlink{side}") for side in ("Left", "Right"))
     assert mirrored.expression[0, right] == plain.expression[0, left] == pytest.approx(0.7)
     assert mirrored.expression[0, left] == 0
     assert torch.allclose(mirrored.jaw_pose, -plain.jaw_pose)
     assert torch.allclose(mirrored.poses[0, HEAD], plain.poses[0, HEAD] * torch.tensor([1, -1, -1]), atol=1e-6)
+    assert plain.poses[0, [HEAD, LEFT_EYE, RIGHT_EYE]].abs()[:, :2].min() > 0.04, "nothing is at rest"
+    for here, there in ((LEFT_EYE, RIGHT_EYE), (RIGHT_EYE, LEFT_EYE)):
+        assert torch.allclose(mirrored.poses[0, here], plain.poses[0, there] * torch.tensor([1, -1, -1]), atol=1e-6)
 
 
 @pytest.mark.parametrize(("fps", "frames"), [(60, 90), (30, 70), (25, 60), (24, 50)])
