@@ -19,6 +19,7 @@ from expportrait_core.fit import (
     plan_crop,
     track,
 )
+from expportrait_core.fit.crop import FACE_CENTRE, cut_square
 from expportrait_core.types import HeadModel, SMPLXFit
 
 
@@ -55,12 +56,54 @@ def test_pasting_back_is_the_inverse(astronaut: Tensor, fit: SMPLXFit) -> None:
 
 def test_one_square_serves_a_whole_video(astronaut: Tensor, fit: SMPLXFit) -> None:
     images, _, crop = crop_portrait(astronaut, fit, size=128)
-    video = images.repeat(3, 1, 1, 1)
-    assert paste_back(video, crop, astronaut[0]).shape == (3, 512, 512, 3)
+    video = torch.stack([torch.full_like(images[0], grey) for grey in (0.2, 0.5, 0.8)])
+    pasted = paste_back(video, crop, astronaut[0])
+    x, y = (int(c + float(crop.side[0]) / 2) for c in crop.corner[0].tolist())
+    assert pasted.shape == (3, 512, 512, 3)
+    assert pasted[:, y, x, 0].tolist() == pytest.approx([0.2, 0.5, 0.8], abs=1e-3), "every frame its own"
     with pytest.raises(ValueError, match="3 new frames and 2 full pictures"):
         paste_back(video, crop, astronaut.repeat(2, 1, 1, 1))
     with pytest.raises(ValueError, match="cut out of 512x512"):
         paste_back(video, crop, astronaut[0, :100])
+
+
+def test_every_frame_goes_back_to_its_own_place_and_picture(astronaut: Tensor, fit: SMPLXFit) -> None:
+    whole = torch.stack([astronaut[0], 1 - astronaut[0], 0.5 * astronaut[0]])
+    many = moving(fit, 3)
+    crop = plan_crop(many, size=256, stability=0.0)
+    crop = crop.replace(corner=crop.corner + torch.tensor([[0.0, 0.0], [20.0, 10.0], [-15.0, 25.0]]))
+    back = paste_back(cut_square(whole, crop), crop, whole)
+    assert (back - whole).abs().mean(dim=(1, 2, 3)).max() < 3e-3
+    squares = torch.ones(3, 64, 64, 3)
+    white = paste_back(squares, crop, whole, feather=0.0)
+    half = torch.ones(3, 64, 64)
+    half[1, :, 32:] = 0
+    masked = paste_back(squares, crop, whole, feather=0.0, mask=half)
+    for frame, ((left, top), side) in enumerate(zip(crop.corner.tolist(), crop.side.tolist())):
+        changed = (white[frame] != whole[frame]).any(-1).nonzero()
+        assert changed.amin(0).tolist() == pytest.approx([top, left], abs=1.5)
+        assert changed.amax(0).tolist() == pytest.approx([top + side, left + side], abs=1.5)
+        middle = int(top + side / 2)
+        right = masked[frame, middle, int(left + 0.75 * side)]
+        assert torch.allclose(right, whole[frame, middle, int(left + 0.75 * side)] if frame == 1 else torch.ones(3))
+        assert torch.allclose(masked[frame, middle, int(left + 0.25 * side)], torch.ones(3))
+
+
+def test_camera_and_landmarks_follow_every_frames_own_square(fit: SMPLXFit, coarse_head: HeadModel) -> None:
+    many = moving(fit, 3)
+    crop = plan_crop(many, size=256, stability=0.0)
+    crop = crop.replace(corner=crop.corner + torch.tensor([[0.0, 0.0], [20.0, 10.0], [-15.0, 25.0]]))
+    within = fit_in_crop(many, crop)
+    points = landmark_points(
+        pose_vertices(coarse_head, many.betas, many.expression, many.poses, many.translation),
+        coarse_head.faces, coarse_head.landmarks["ibug68"],
+    )  # fmt: skip
+    full, small = (camera.project(points) for camera in (many.camera, within.camera))
+    scale = 256 / crop.side[:, None, None]
+    expected = (full[..., :2] / full[..., 2:] - crop.corner[:, None]) * scale
+    assert torch.allclose(small[..., :2] / small[..., 2:], expected, atol=1e-2)
+    moved = (many.landmarks[..., :2] - crop.corner[:, None]) * scale
+    assert torch.allclose(within.landmarks[..., :2], moved, atol=1e-3)
 
 
 def moving(fit: SMPLXFit, frames: int) -> SMPLXFit:
@@ -76,6 +119,14 @@ def test_stability(fit: SMPLXFit) -> None:
     clip = moving(fit, 40)
     fixed, loose = plan_crop(clip, stability=1.0), plan_crop(clip, stability=0.0)
     assert (fixed.corner == fixed.corner[0]).all() and (loose.side == loose.side[0]).all()
+    centre = clip.landmarks[..., :2].amax(1).add(clip.landmarks[..., :2].amin(1)) / 2
+    middle = fixed.corner[0] + fixed.side[0] * torch.tensor([0.5, FACE_CENTRE])
+    assert torch.allclose(middle, centre.mean(0), atol=1e-3), "of the whole clip"
+    lost = clip.landmarks.clone()
+    lost[30:, :, :2] += 500
+    valid = torch.arange(40) < 30
+    part = plan_crop(clip.replace(landmarks=lost, valid=valid), stability=1.0)
+    assert torch.allclose(part.corner, plan_crop(clip.frames(slice(0, 30)), stability=1.0).corner[:1], atol=1e-3)
     assert 30 < float(loose.corner[-1, 0] - loose.corner[0, 0]) < 80
     assert (loose.corner[1:] - loose.corner[:-1])[:, 1].abs().max() < 1  # it does not tremble with the face
 
