@@ -20,4 +20,6 @@ def test_a_tinted_square_gets_the_pictures_colours_back() -> None:
     matched = match_colours(tinted, CROP, source, 1)
     assert matched.shape == tinted.shape
     assert (matched.mean((0, 1, 2)) - square.mean((0, 1, 2))).abs().max() < 0.01
+    assert (matched - square).abs().max() < 0.02, "contrast too"
+    assert torch.allclose(match_colours(tinted, CROP, source, 0.25), torch.lerp(tinted, matched, 0.25), atol=1e-5)
     assert (tinted.mean((0, 1, 2)) - square.mean((0, 1, 2))).abs().max() > 0.01

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from expportrait_core.assets import PERFORMANCE
-from expportrait_core.body import axis_angle_to_matrix, landmark_points, pose_vertices
+from expportrait_core.body import axis_angle_to_matrix, landmark_points, matrix_to_axis_angle, pose_vertices
 from expportrait_core.fit import controls, edit_fit, load_fit, neutral_fit, scale_motion
 from expportrait_core.fit.edit.named_units import mapped_units
 from expportrait_core.fit.formats.arkit import UNITS
@@ -140,6 +140,12 @@ def test_an_edit_of_some_frames_comes_and_goes(coarse_head: HeadModel, performan
     assert (puff[25:31].diff() > 0).all() and (puff[39:45].diff() < 0).all()
     outside = [*range(25), *range(46, 72)]
     assert torch.equal(edited.poses[outside], performance.poses[outside])
+    before, after = (skull_rotation(coarse_head, fit) for fit in (performance, edited))
+    whole = edit_fit(performance, coarse_head, {"puff": 1.0, "head_turn": 20.0}, mode)
+    asked = matrix_to_axis_angle(before.transpose(1, 2) @ skull_rotation(coarse_head, whole)).norm(dim=-1)
+    share = matrix_to_axis_angle(before.transpose(1, 2) @ after).norm(dim=-1) / asked
+    assert (share[25:31].diff() > 0.01).all() and (share[39:45].diff() < -0.01).all(), "poses come and go as well"
+    assert share[30:40].tolist() == pytest.approx([1] * 10, abs=1e-3)
 
 
 def test_values_may_change_from_frame_to_frame(coarse_head: HeadModel, performance: SMPLXFit) -> None:
@@ -150,7 +156,9 @@ def test_values_may_change_from_frame_to_frame(coarse_head: HeadModel, performan
 
 def test_landmarks_of_an_edited_fit_are_left_out(coarse_head: HeadModel, performance: SMPLXFit) -> None:
     seen = performance.replace(landmarks=torch.zeros(72, 5, 3), landmark_scheme="five")
-    assert edit_fit(seen, coarse_head, {"smile": 1}).landmark_scheme is None
+    for mode in ("add", "replace"):
+        edited = edit_fit(seen, coarse_head, {"smile": 1}, mode)
+        assert edited.landmarks is None and edited.landmark_scheme is None
 
 
 # --------------------------------------------------------------------------------------------------- the whole face

@@ -10,6 +10,7 @@ from expportrait_core.body import landmark_points, pose_vertices
 from expportrait_core.fit import detect_landmarks, fit_landmarks, landmark_error_percent, track
 from expportrait_core.fit.detect.landmark_scheme import eye_openness
 from expportrait_core.fit.detect.sources import SeenFace
+from expportrait_core.fit.tracker import landmark_fit
 from expportrait_core.fit.tracker.landmark_fit import pinhole
 from expportrait_core.fit.tracker.landmark_rig import RIGID, LandmarkRig, poses_from_rigid
 from expportrait_core.fit.tracker.solver import Priors
@@ -95,6 +96,19 @@ def truth(coarse_head: HeadModel) -> SMPLXFit:
     landmarks = torch.cat([pixels, torch.ones(6, 478, 1)], -1)
     landmarks[:, 468:] = 0
     return fit.replace(landmarks=landmarks)
+
+
+def test_clips_that_are_solved_in_parts_have_no_seams(
+    single_face: tuple[Tensor, float], coarse_head: HeadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long clips are: parts that look into each other give what all frames at once give."""
+    images, fps = single_face
+    seen = detect_landmarks(images[:40])
+    whole = fit_landmarks(seen, tuple(images.shape[1:3]), coarse_head, fps=fps, focal=900.0)
+    monkeypatch.setattr(landmark_fit, "CHUNK", 8)
+    parts = fit_landmarks(seen, tuple(images.shape[1:3]), coarse_head, fps=fps, focal=900.0)
+    assert (parts.expression - whole.expression).abs().max() < 0.01
+    assert (parts.poses - whole.poses).abs().max() < 1e-3 and (parts.translation - whole.translation).abs().max() < 1e-4
 
 
 def test_known_pose_and_expression_come_back(truth: SMPLXFit, coarse_head: HeadModel) -> None:
