@@ -92,7 +92,7 @@ def enlarged(
 
 
 def face_of(picture: Tensor) -> Tensor:
-    """The middle half [H/2, W/2, 3] of a crop [H, W, 3], where `crop_portrait` puts the face."""
+    """Half [H/2, W/2, 3] of a crop [H, W, 3], a little below its middle, where `crop_portrait` puts the face."""
     height, width = picture.shape[:2]
     return picture[round(0.32 * height) : round(0.82 * height), width // 4 : width - width // 4]
 

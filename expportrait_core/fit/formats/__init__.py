@@ -87,7 +87,8 @@ def load_fit(
         legacy10: ten expression values of SMPLer-X, SMPLify-X, DELTA or BEAT2 are those of SMPL-X's old 10 + 10 file.
         body_model: the user's own SMPL-X or FLAME model (`load_head_model` of that file), or both, for a fit that was
             made with it and a head that is another: expressions are converted, the head stays where it was in the
-            picture, and what could not be kept is logged. ExAvatar and EHM-Tracker need both.
+            picture, and what could not be kept is logged. ExAvatar and EHM-Tracker need both. A fit of the head itself
+            needs none, and leaves it alone.
         allowed: whether a file or folder may be opened, asked of each, also of those that lie beside the given one;
             None lets all be opened.
         focal: focal length in pixels, where the file does not say it (SMPLify-X) or has no camera, or instead of the
@@ -95,9 +96,12 @@ def load_fit(
 
     Raises:
         ValueError: no such file, no known format, damaged, without frames, of another expression space than the head
-            model, in need of a file that may not be opened, or an option that is wrong or of no use for this file.
+            model, in need of a file that may not be opened, an option that is wrong or of no use for this file, or a
+            body model without the head that the fit is for.
     """
     path = Path(path)
+    if body_model and head_model is None:
+        raise ValueError("`body_model` is given and no head model. Give the head that the fit is to be converted for.")
     options = Options(person, camera, image_size, fps, mirror, legacy10, focal)
     with only(allowed):
         fit, _ = _read(path, options)

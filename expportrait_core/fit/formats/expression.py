@@ -1,4 +1,4 @@
-"""From the expression numbers of one SMPL-X file to those of another head, by what they do to the surface.
+"""From the expression numbers of one SMPL-X or FLAME file to those of another head, by what they do to the surface.
 
 The user's own file says how its expressions move about 400 points of the face; the same points are known on the head
 that is to be moved; bounded least squares finds the head's coefficients. What is left over is reported. The jaw is a
@@ -46,7 +46,7 @@ def convert_expression(fit: SMPLXFit, source: HeadModel, head: HeadModel) -> tup
     The person's shape stays with the source model: the new fit has none.
 
     Args:
-        source: the SMPL-X model whose numbers the fit's expressions are.
+        source: the SMPL-X or FLAME model whose numbers the fit's expressions are.
 
     Raises:
         ValueError: the fit's expressions are not the source's, or the models have no landmarks in common.

@@ -11,7 +11,7 @@ import torch
 
 from expportrait_core.assets import PERFORMANCE
 from expportrait_core.fit import load_fit
-from expportrait_core.types import Camera
+from expportrait_core.types import Camera, HeadModel
 
 from . import tracker_files as files
 from .test_arkit import write as write_arkit
@@ -129,6 +129,14 @@ def test_what_a_file_has_no_use_for_is_refused(tmp_path: Path, options: dict, se
     with pytest.raises(ValueError, match=rf"^{path.name}: .*{sentence}"):
         load_fit(path, **options)
     assert load_fit(path, person=0, image_size=(800, 550)).num_frames == FRAMES  # what is so anyway
+
+
+def test_a_body_model_is_for_a_head(tmp_path: Path, coarse_head: HeadModel) -> None:
+    """Without one there is nothing to convert for; with a head that needs no conversion it is left alone."""
+    path = own_files(tmp_path)[0]
+    with pytest.raises(ValueError, match="`body_model` is given and no head model"):
+        load_fit(path, body_model=coarse_head)
+    assert torch.equal(load_fit(path, coarse_head, body_model=coarse_head).expression, load_fit(path).expression)
 
 
 def test_own_fits_are_not_mirrored_in_silence(tmp_path: Path) -> None:
