@@ -139,7 +139,7 @@ print(json.dumps(asked))
 
 
 def test_tracking_keeps_blinks_however_much_it_smooths(install, tmp_path: Path) -> None:
-    lids, _ = in_comfyui(install, tmp_path, """
+    (lids, jaw), _ = in_comfyui(install, tmp_path, """
 import torch
 from pack import expportrait_core as core
 from pack.expportrait_core.fit import neutral_fit
@@ -148,12 +148,14 @@ model = load_head_model("default", 0)
 fit = neutral_fit(model, 40)
 lid = model.expression_names.index("eyeBlinkLeft")
 fit.expression[18:22, lid] = torch.tensor([0.6, 1.0, 1.0, 0.5])
+fit.poses[::2, 22, 0] = 0.1
 core.track = lambda *given: fit
 made = given["ExpPortraitTrackHead"].execute(
     model, torch.zeros(40, 64, 64, 3), 25.0, "largest", "interpolate", 0.5, 0.0).result[0].fit
-print(json.dumps(made.expression[:, lid].tolist()))
+print(json.dumps([made.expression[:, lid].tolist(), made.poses[:, 22, 0].tolist()]))
 """)  # fmt: skip
     assert max(lids) > 0.95 and min(lids) > -0.05
+    assert max(jaw[5:-5]) - min(jaw[5:-5]) < 0.02, "what trembles is smoothed"
 
 
 def test_a_preset_by_wire_is_looked_at_when_it_is_known(install, tmp_path: Path) -> None:
