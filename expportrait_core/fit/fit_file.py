@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..portable import open_npz, write_npz
-from ..printable import listed
+from ..printable import listed, log_of
 from ..reach import require_reach
 from ..types import LAST_NUMBER, NUM_JOINTS, Camera, SMPLXFit
 from .refusal import Refusal, checks_of_types
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from .formats.into_fit import Options
     from .formats.source import Source
 
+log = log_of(__name__)
+
 FORMAT, VERSION = "expportrait.fit", 1
+APPLES = 52  # expression units of ARKit, in Apple's order
 REQUIRED = ("betas", "expressions", "poses", "trans", "K", "w2c", "image_size", "fps", "expression_space", "model_id",
             "version")  # fmt: skip
 
@@ -68,7 +71,15 @@ def recognise(source: Source) -> bool:
 def read(source: Source, options: Options) -> SMPLXFit:
     """Read an `.npz` in this form. Raises ValueError where it is damaged, of a newer version or has no frames."""
     with checks_of_types():
-        return _from_arrays(_read(source.path), source.path.name)
+        fit = _from_arrays(_read(source.path), source.path.name)
+    steps = fit.frame_ids.diff()
+    if (steps <= 0).any():
+        row = int((steps <= 0).int().argmax())
+        log.warning("%s numbers its frames %d and then %d: they are taken in the order of the file.", source.path.name,
+                    *fit.frame_ids[row : row + 2].tolist())  # fmt: skip
+    elif missing := int((steps - 1).sum()):
+        log.warning("%s lacks %d of its frames. The others keep their numbers.", source.path.name, missing)
+    return fit
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -109,6 +120,13 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
             f"{name} has {frames} frames of expressions and poses of shape {list(arrays['poses'].shape)}, expected "
             f"[{frames}, {NUM_JOINTS * 3}]. The file is damaged or mixed from two clips."
         )
+    space = _text(arrays["expression_space"], f"{name}: expression_space")
+    if space == "arkit" and expression.shape[1] == APPLES:
+        raise Refusal(
+            f"{name} has {APPLES} expressions in the space 'arkit', expected those of the default head in its own "
+            f"order, of which Apple's are not the first. Give Apple's as a table with their names (the CSV of Live "
+            f"Link Face)."
+        )
     landmarks, scheme = None, _text(arrays.get("landmark_scheme", np.array("")), f"{name}: landmark_scheme")
     if "landmarks" in arrays:
         landmarks = _floats(arrays["landmarks"], f"{name}: landmarks", frames, "points", 3)
@@ -122,7 +140,7 @@ def _from_arrays(arrays: dict[str, np.ndarray], name: str) -> SMPLXFit:
             _per_frame(arrays["w2c"], f"{name}: w2c", frames, 4),
             _picture_size(arrays["image_size"], f"{name}: image_size"),
         ),
-        expression_space=_text(arrays["expression_space"], f"{name}: expression_space"),
+        expression_space=space,
         model_id=_text(arrays["model_id"], f"{name}: model_id"),
         fps=_number(arrays["fps"], f"{name}: fps", float),
         valid=_integers(arrays["valid"], f"{name}: valid", frames).bool() if "valid" in arrays else None,

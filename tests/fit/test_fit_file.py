@@ -34,6 +34,25 @@ def test_writing_and_reading_is_the_identity(fit: SMPLXFit, tmp_path: Path) -> N
     assert torch.equal(again.poses, fit.poses)
 
 
+@pytest.mark.parametrize(("numbers", "said"), [
+    ([3, 4, 7, 8, 9], "own.npz lacks 2 of its frames"), ([5, 6, 2, 3, 4], "numbers its frames 6 and then 2"),
+    ([0, 0, 1, 2, 3], "numbers its frames 0 and then 0"), ([4, 5, 6, 7, 8], None),
+])  # fmt: skip
+def test_what_is_odd_about_the_numbering_is_said(
+    fit: SMPLXFit, tmp_path: Path, caplog: pytest.LogCaptureFixture, numbers: list[int], said: str | None
+) -> None:
+    back = load_fit(save_fit(fit.replace(frame_ids=torch.tensor(numbers)), tmp_path / "own"))
+    assert back.frame_ids.tolist() == numbers
+    assert (said in caplog.text) if said else not caplog.records
+
+
+def test_apples_units_in_apples_order_are_not_taken_for_the_heads(fit: SMPLXFit, tmp_path: Path) -> None:
+    path = save_fit(fit.replace(expression=fit.expression[:, :52]), tmp_path / "apple")
+    with pytest.raises(ValueError, match="52 expressions in the space 'arkit', expected those of the default head"):
+        load_fit(path)
+    assert load_fit(save_fit(fit.replace(expression=fit.expression[:, :60]), tmp_path / "own")).num_frames == 5
+
+
 def test_file_is_plain_arrays(fit: SMPLXFit, tmp_path: Path) -> None:
     with np.load(save_fit(fit, tmp_path / "actor.npz"), allow_pickle=False) as file:
         assert file["poses"].shape == (5, 165) and file["expressions"].shape == (5, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,3 +73,16 @@ def test_every_file_is_asked_for_before_it_is_opened(name: str, tmp_path: Path, 
         with pytest.raises(ValueError, match=f"needs {refused.name}, which lies outside the folders"):
             load_fit(path, allowed=lambda path, refused=refused: path != refused)
     assert load_fit(path).num_frames, "the limit is gone after the reading"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["a pipe", "a device"])
+@pytest.mark.parametrize("name", ["smplx_params/00001.json", "take.csv", "checkpoint/00001.frame"])
+def test_pipes_and_devices_are_not_opened(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
+    """A pipe would be waited for without end, and a link to a device has no size and no end."""
+    path = tmp_path / "a" / name
+    path.parent.mkdir(parents=True)
+    make(path)
+    with pytest.raises(ValueError, match=f"{path.name} is a pipe, a socket or a device, expected a file"):
+        load_fit(tmp_path / "a")
+    with pytest.raises(ValueError):
+        load_fit(path)
