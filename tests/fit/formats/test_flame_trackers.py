@@ -70,6 +70,8 @@ def test_pixel3dmm(tmp_path: Path) -> None:
     same(fit.poses[:, NECK], np.stack([t["neck"] for t in truths]))
     same(fit.poses[:, [LEFT_EYE, RIGHT_EYE]], np.stack([t["eyes"] for t in truths]))
     same(fit.expression, np.stack([t["exp"] for t in truths]))
+    same(fit.betas, contents[0]["flame"]["shape"][0])
+    same(fit.eyelids, np.concatenate([c["flame"]["eyelids"] for c in contents]))
     assert (fit.expression_space, len(fit.betas), fit.image_size) == ("flame100", 300, (512, 512))
     size = 512
     for frame, content in enumerate(contents):
@@ -88,8 +90,11 @@ def test_pixel3dmm(tmp_path: Path) -> None:
 
 
 def test_metrical_tracker(tmp_path: Path) -> None:
-    _, truths = write_frames(tmp_path, "metrical")
+    contents, truths = write_frames(tmp_path, "metrical")
     fit = load_fit(tmp_path)
+    same(fit.poses[:, [LEFT_EYE, RIGHT_EYE]], np.stack([t["eyes"] for t in truths]))
+    same(fit.betas, contents[0]["flame"]["shape"][0])
+    same(fit.eyelids, np.concatenate([c["flame"]["eyelids"] for c in contents]))
     same(fit.poses[:, JAW], np.stack([t["jaw"] for t in truths]))
     same(fit.expression, np.stack([t["exp"] for t in truths]))
     assert not fit.poses[:, 0].any() and fit.expression_space == "flame100"
@@ -107,6 +112,7 @@ def test_emica(tmp_path: Path, emoca: bool) -> None:
     head = [w["pose"][:3] if emoca else w["globalpose"] for w in written]
     same(fit.poses[:, JAW], np.stack(jaw))
     same(fit.poses[:, 0], np.stack(head))
+    same(fit.betas, np.mean([w["shape"] for w in written], axis=0))
     same(fit.expression, np.stack([w["exp"] for w in written]))
     assert (fit.expression_space, fit.image_size) == ("flame50" if emoca else "flame100", (224, 224))
     for frame, content in enumerate(written):

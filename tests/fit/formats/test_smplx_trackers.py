@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from expportrait_core.fit import load_fit
-from expportrait_core.types import HEAD, JAW, LEFT_EYE, RIGHT_EYE, Camera, HeadModel, SMPLXFit
+from expportrait_core.types import JAW, LEFT_EYE, RIGHT_EYE, Camera, HeadModel, SMPLXFit
 
 from .tracker_files import (
     FRAMES,
@@ -94,9 +94,7 @@ def test_the_folder_that_one_stands_in_has_its_name(tmp_path: Path, monkeypatch:
 def test_smplerx(tmp_path: Path) -> None:
     values = write_smplerx(tmp_path)[0]
     fit = read_alike(tmp_path, tmp_path / "smplx", image_size=(720, 1280))
-    expected = values["poses"].copy()
-    expected[:, [LEFT_EYE, RIGHT_EYE]] = 0
-    same(fit.poses, expected)
+    same(fit.poses, values["poses"])
     same(fit.betas, values["betas"])
     same(fit.expression, values["expression"])
     same(fit.translation, values["trans"])
@@ -151,10 +149,14 @@ def test_ehm(tmp_path: Path, protocol: int) -> None:
     alone = load_fit(tmp_path / "optim_tracking_ehm.pkl")
     first, second = content["frame_000000"], content["frame_000001"]
     same(fit.expression[1], second["flame_coeffs"]["expression_params"])
-    same(fit.poses[1, JAW], second["flame_coeffs"]["jaw_params"])
-    same(fit.poses[1, RIGHT_EYE], second["flame_coeffs"]["eye_pose_params"][3:])
-    same(fit.poses[1, HEAD], second["smplx_coeffs"]["body_pose"][HEAD - 1])
-    same(fit.poses[1, 40:], second["smplx_coeffs"]["right_hand_pose"])
+    of_face, of_body = second["flame_coeffs"], second["smplx_coeffs"]
+    same(fit.poses[1, 0], of_body["global_pose"])
+    same(fit.poses[1, 1:22], of_body["body_pose"])
+    same(fit.poses[1, JAW], of_face["jaw_params"])
+    same(fit.poses[1, [LEFT_EYE, RIGHT_EYE]].flatten(), of_face["eye_pose_params"])
+    same(fit.poses[1, 25:40], of_body["left_hand_pose"])
+    same(fit.poses[1, 40:], of_body["right_hand_pose"])
+    same(fit.eyelids[1], of_face["eyelid_params"])
     same(fit.betas, content["shared"]["smplx_shape"][0])
     assert (fit.expression_space, fit.image_size) == ("flame50", (700, 900))
     assert torch.equal(fit.camera.intrinsics, alone.camera.intrinsics)
@@ -171,7 +173,9 @@ def test_smplifyx(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     written = write_smplifyx(tmp_path)
     fit = load_fit(tmp_path, image_size=(1000, 1600))
     same(fit.expression, np.concatenate([w["expression"] for w in written]))
-    same(fit.poses[:, JAW], np.concatenate([w["jaw_pose"] for w in written]))
+    for joint, key in ((0, "global_orient"), (JAW, "jaw_pose"), (LEFT_EYE, "leye_pose"), (RIGHT_EYE, "reye_pose")):
+        same(fit.poses[:, joint], np.concatenate([w[key] for w in written]))
+    same(fit.betas, np.mean(np.concatenate([w["betas"] for w in written]), axis=0))
     same(fit.poses[:, 1:22].flatten(1), np.concatenate([w["body_pose"] for w in written]))
     assert not fit.poses[:, 25:].any() and "left_hand_pose are 12 numbers (PCA values" in caplog.text
     assert "does not write its focal length: 5000" in caplog.text and fit.frame_ids.tolist() == [0, 1, 2, 3]
@@ -193,6 +197,7 @@ def test_delta(tmp_path: Path) -> None:
     fit = load_fit(tmp_path / "smplx_all")
     same(torch.from_numpy(matrices(fit.poses.numpy())), np.stack([w["full_pose"] for w in written]), 1e-4)
     same(fit.expression, np.stack([w["exp"] for w in written]))
+    same(fit.betas, np.mean([w["shape"] for w in written], axis=0))
     assert (fit.expression_space, len(fit.betas)) == ("smplx100", 200)
     for frame, content in enumerate(written):
         scale, shift = content["cam"][0], content["cam"][1:]
@@ -205,9 +210,8 @@ def test_delta(tmp_path: Path) -> None:
 def test_lhm(tmp_path: Path, head_model: HeadModel) -> None:
     values = write_lhm(tmp_path)
     fit = load_fit(tmp_path)
-    expected = values["poses"].copy()
-    expected[:, [LEFT_EYE, RIGHT_EYE]] = 0
-    same(fit.poses, expected)
+    same(fit.poses, values["poses"])
+    same(fit.betas, values["betas"])
     same(fit.translation, values["trans"])
     assert fit.image_size == (720, 1280) and fit.frame_ids.tolist() == [0, 1, 2, 3]
     world = POINTS + values["trans"][:, None]

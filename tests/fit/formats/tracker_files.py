@@ -64,7 +64,7 @@ def write_smplerx(root: Path, people: dict[int, list[int]] | None = None) -> dic
             np.savez(
                 root / "smplx" / f"{frame:05}_{person}.npz",
                 global_orient=pose[:1], body_pose=pose[1:22], left_hand_pose=pose[25:40], right_hand_pose=pose[40:],
-                jaw_pose=pose[22:23], leye_pose=np.zeros((1, 3)), reye_pose=np.zeros((1, 3)),
+                jaw_pose=pose[22:23], leye_pose=pose[23:24], reye_pose=pose[24:25],
                 betas=values["betas"][None], expression=values["expression"][row][None],
                 transl=values["trans"][row][None],
             )  # fmt: skip
@@ -257,7 +257,7 @@ def write_lhm(root: Path, size: tuple[int, int] = (1280, 720), ratio: float = 0.
     for frame in range(FRAMES):
         pose = values["poses"][frame].tolist()
         content = {"betas": values["betas"].tolist(), "root_pose": pose[0], "body_pose": pose[1:22],
-                   "jaw_pose": pose[22], "leye_pose": [0.0, 0.0, 0.0], "reye_pose": [0.0, 0.0, 0.0],
+                   "jaw_pose": pose[22], "leye_pose": pose[23], "reye_pose": pose[24],
                    "lhand_pose": pose[25:40], "rhand_pose": pose[40:], "trans": values["trans"][frame].tolist(),
                    "focal": [1400.0, 1400.0], "princpt": [padded[0] / 2, padded[1] / 2], "img_size_wh": padded,
                    "pad_ratio": ratio}  # fmt: skip
