@@ -169,7 +169,8 @@ class RetimeFit(io.ComfyNode):
             made = step.resample_fit(made, fps)
         if next_fit is not None:
             following = step.insert_missing_frames(next_fit.fit)
-            made = step.join_fits(made, step.interpolate_gaps(following) if fill_gaps else following, blend)
+            following = step.interpolate_gaps(following) if fill_gaps else following
+            made = step.join_fits(made, following, blend, fit.model)
         made = step.loop_fit(made, times, loop, blend)
         return io.NodeOutput(ModelFit(made, fit.model), made.num_frames, made.fps)
 

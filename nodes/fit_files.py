@@ -50,7 +50,7 @@ def fit_choices() -> list[str]:
 def preset_files() -> dict[str, Path]:
     """The user's own presets by name: `NAME.preset.json` in the input and output folders and the extra ones."""
     found = {}
-    for _, roots in _roots():
+    for _, roots in sorted(_roots(), key=lambda marked: marked[0] != OUTPUT):  # what was saved here keeps its name
         for root in roots:
             for folder, _, files in os.walk(root):
                 for file in sorted(files):

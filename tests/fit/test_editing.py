@@ -88,6 +88,16 @@ def test_looking_aside_and_up_goes_no_further_than_either(coarse_head: HeadModel
         assert torch.allclose(found / found.norm(), torch.tensor([y, x]) / math.hypot(x, y), atol=1e-5)
 
 
+def test_looking_elsewhere_takes_back_as_much_as_it_adds(coarse_head: HeadModel, neutral: SMPLXFit) -> None:
+    """Up and aside at once go less far than either: so much is taken back of the other side, and no more."""
+    left = edit_fit(neutral, coarse_head, {"gaze_x": -0.6})
+    both = edit_fit(left, coarse_head, {"gaze_x": 1.0, "gaze_y": 1.0})
+    names = coarse_head.expression_names
+    shown = {name: float(both.expression[0, names.index(f"eyeLook{name}")]) for name in ("OutLeft", "InLeft")}
+    assert shown["InLeft"] == pytest.approx(0, abs=1e-6)
+    assert shown["OutLeft"] == pytest.approx(math.sqrt(0.5) - 0.6, abs=1e-5)
+
+
 def test_every_slider_moves_something_and_every_unit_has_a_name(coarse_head: HeadModel, neutral: SMPLXFit) -> None:
     assert set(UNITS) <= controls().keys() and len(UNITS) == 52
     rest = pose_vertices(coarse_head, neutral.betas, neutral.expression, neutral.poses, neutral.translation)

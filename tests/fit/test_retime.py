@@ -122,8 +122,19 @@ def test_cameras_turn_and_fly_between_frames(performance: SMPLXFit) -> None:
     assert torch.equal(moved[[0, 2]], w2c)
     rotation = moved[1, :3, :3]
     assert torch.allclose(rotation @ rotation.T, torch.eye(3), atol=1e-6)
-    places = -(moved[:, :3, :3].transpose(1, 2) @ moved[:, :3, 3:])[..., 0]
-    assert torch.allclose(places[1], places[[0, 2]].mean(0), atol=1e-6)
+    # the body is seen on a straight way, and as far turned as it looks
+    seen = (moved[:, :3, :3] @ fit.translation[0, :, None])[..., 0] + moved[:, :3, 3]
+    assert torch.allclose(seen[1], (seen[0] + seen[2]) / 2, atol=1e-5)
+    half = quaternions.difference(*quaternions.from_matrix(moved[:2, :3, :3].transpose(1, 2)))
+    assert float(half.norm()) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_seams_of_fits_with_other_numbers_of_expressions_blend(performance: SMPLXFit) -> None:
+    short = performance.replace(expression=performance.expression[:, :60])
+    whole = performance.replace(expression=performance.expression.clone())
+    whole.expression[:, 60:] = 0
+    for one, other in ((short, whole), (whole, short)):
+        assert torch.allclose(join_fits(one, other, 0.4).expression, join_fits(whole, whole, 0.4).expression)
 
 
 def test_landmarks_are_as_sure_as_the_less_sure_frame(performance: SMPLXFit) -> None:

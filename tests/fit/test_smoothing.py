@@ -126,6 +126,21 @@ def test_even_motion_goes_on_evenly_up_to_the_ends(performance, method: str, deg
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+def test_more_strength_gives_no_trembling_back(performance, method: str, strength: float) -> None:
+    """A head that swings, not fast: where the strongest would blur that, what trembles is smoothed all the same."""
+    time = torch.arange(FRAMES) / FPS
+    shaken = trembling(performance, math.radians(20) * torch.sin(2 * math.pi * time / 3))
+
+    def rough(fit) -> float:
+        return float(fit.poses[10:-10, HEAD].diff(n=3, dim=0).square().mean().sqrt())
+
+    kept = smooth_fit(shaken, strength, method, keep_fast=True)
+    assert rough(kept) < (0.65 if method == "one euro" else 0.15) * rough(shaken)
+    assert (kept.poses[:, HEAD, 1] - shaken.poses[:, HEAD, 1]).abs().max() < math.radians(1.9)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_what_is_said_and_where_heads_go_keeps_its_height_too(performance, method: str) -> None:
     """As fast rotations do: a word of a quarter of a second, and a step aside."""
     time = torch.arange(FRAMES) / FPS

@@ -171,7 +171,7 @@ def control_deltas(
     units: dict[str, Tensor] = {}
     needed: set[str] = set()  # what a control consists of; the smaller shares only go along with it
     joints: set[int] = set()
-    for name, value in _together(values).items():
+    for name, value in values.items():
         control = known[name]
         value = value.to(like)
         for sign, mixture in _sides(control):
@@ -200,7 +200,7 @@ def out_of_sight(
     return (turn[:, :2] / turn.new_tensor([UP, ACROSS])).norm(dim=-1, keepdim=True)
 
 
-def _together(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def gaze_together(values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Sideways and up together go no further out of that ellipse than either does alone."""
     if not {"gaze_x", "gaze_y"} <= values.keys():
         return values

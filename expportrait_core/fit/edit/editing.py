@@ -14,7 +14,7 @@ from ...types import HEAD, JAW, LEFT_EYE, NECK, NUM_JOINTS, RIGHT_EYE, HeadModel
 from .. import quaternions
 from ..formats import cameras
 from ..head_pose import skull_rotation, split_rotation
-from .controls import TURNED, Deltas, control_deltas, controls, require_controls, taken_back
+from .controls import TURNED, Deltas, control_deltas, controls, gaze_together, require_controls, taken_back
 from .sampling import blend_rotations
 
 MODES = ("add", "replace")
@@ -91,6 +91,7 @@ def edit_fit(
         return fit
     _require_curves(values, fit.num_frames)
     curves = {name: torch.as_tensor(value).to(fit.expression).expand(fit.num_frames) for name, value in values.items()}
+    curves = gaze_together(curves)
     if mode == "replace":
         deltas = control_deltas(model, curves, fit.num_frames)
         edited = _set(fit, model, _with_rest(deltas) if whole else deltas)

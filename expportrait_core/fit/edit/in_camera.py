@@ -41,7 +41,7 @@ def in_camera(
     turn = view[:, :3, :3]
     lens = fit.camera.intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] / max(fit.image_size)
     mean = lens.mean(0)
-    x, y, z = (_rotated(turn, fit.translation) + view[:, :3, 3]).unbind(-1)
+    x, y, z = (rotated(turn, fit.translation) + view[:, :3, 3]).unbind(-1)
     # f x / z + c stays where it is, and f / z
     larger = mean[0] / lens[:, 0]
     position = torch.stack([
@@ -70,10 +70,11 @@ def camera_that_sees(
     ], -1)  # fmt: skip
     view, intrinsics = camera.world_to_camera.clone(), camera.intrinsics.clone()
     view[:, :3, :3] = quaternions.to_matrix(quaternions.multiply(seen.rotation, quaternions.inverse(root)))
-    view[:, :3, 3] = position - _rotated(view[:, :3, :3], translation)
+    view[:, :3, 3] = position - rotated(view[:, :3, :3], translation)
     intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]] = lens * max(camera.image_size)
     return camera.replace(intrinsics=intrinsics, world_to_camera=view)
 
 
-def _rotated(rotation: Tensor, points: Tensor) -> Tensor:
+def rotated(rotation: Tensor, points: Tensor) -> Tensor:
+    """One point [F, 3] a frame, turned by a matrix [F, 3, 3] a frame."""
     return (rotation * points[:, None]).sum(-1)

@@ -3,15 +3,18 @@ are put back first, not valid, so that every clip keeps its length."""
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
 
 from ...printable import printable
-from ...types import SMPLXFit
+from ...types import HeadModel, SMPLXFit
+from .. import quaternions
 from .gaps import insert_missing_frames, interpolate_gaps, places_in_time
 from .retime import MOST_FRAMES, resample_fit
-from .sampling import blend_fits, both_eyelids
+from .sampling import blend_fits, both_eyelids, padded
 
+OVER = (1.0, -1.0, -1.0)  # half a turn about x
 LOOPS = ("once", "repeat", "seamless", "back and forth")
 """As it is; again from the start; the same with the end blended into the start; forwards and then backwards."""
 
@@ -56,14 +59,22 @@ def loop_fit(
     return looped.replace(frame_ids=first + torch.arange(looped.num_frames, device=first.device))
 
 
-def join_fits(first: SMPLXFit, second: SMPLXFit, blend: float = 0.4) -> SMPLXFit:
+def join_fits(
+    first: SMPLXFit,
+    second: SMPLXFit,
+    blend: float = 0.4,
+    model: HeadModel | None = None,  # theirs; needed where the worlds of the two are upside down to each other
+) -> SMPLXFit:
     """Two performances one after the other, the end of the first gliding into the start of the second over `blend`
     seconds. The person, the frame rate and the size of the pictures are the first's; frame numbers go on from its last
     one, because a leap to the second's own would be a gap.
 
+    Some trackers write people who stand upright, some (SMPLer-X, LHM, GVHMR) who stand on their heads, as OpenCV's
+    axes have them. The second's world is turned to be as the first's, which changes nothing that its camera sees.
+
     Raises:
-        ValueError: they are of different head models or expression spaces, their pictures have different shapes, or
-            one is shorter than the blend.
+        ValueError: they are of different head models or expression spaces, their pictures have different shapes, one
+            is shorter than the blend, or their worlds differ and the head model is not known.
     """
     if (first.expression_space, first.model_id) != (second.expression_space, second.model_id):
         raise ValueError(
@@ -73,6 +84,8 @@ def join_fits(first: SMPLXFit, second: SMPLXFit, blend: float = 0.4) -> SMPLXFit
         )
     first = insert_missing_frames(first)
     second = _seen_as(first, insert_missing_frames(resample_fit(second, first.fps)))
+    if _upside_down(first, second):
+        second = _turned_over(second, model)
     count = _blended_frames(blend, first.fps)
     if count > min(first.num_frames, second.num_frames):
         raise ValueError(
@@ -144,7 +157,7 @@ def _chained(first: SMPLXFit, second: SMPLXFit) -> SMPLXFit:
     lenses = torch.cat([first.camera.intrinsics, second.camera.intrinsics])
     poses = torch.cat([first.camera.world_to_camera, second.camera.world_to_camera])
     return first.replace(
-        expression=torch.cat([_padded(part.expression, columns) for part in (first, second)]),
+        expression=torch.cat([padded(part.expression, columns) for part in (first, second)]),
         poses=torch.cat([first.poses, second.poses]),
         translation=torch.cat([first.translation, second.translation]),
         camera=first.camera.replace(intrinsics=lenses, world_to_camera=poses),
@@ -156,8 +169,32 @@ def _chained(first: SMPLXFit, second: SMPLXFit) -> SMPLXFit:
     )
 
 
-def _padded(expression: Tensor, columns: int) -> Tensor:
-    return torch.nn.functional.pad(expression, (0, columns - expression.shape[1]))
+def _upside_down(first: SMPLXFit, second: SMPLXFit) -> bool:
+    """Whether the cameras where the two meet are nearer to each other with one world turned over."""
+    before, after = first.camera.world_to_camera[-1, :3, :3], second.camera.world_to_camera[0, :3, :3]
+    over = before.new_tensor(OVER)
+    return float((before * after).sum()) < float((before * (after * over)).sum())  # traces: the cosines of the angles
+
+
+def _turned_over(fit: SMPLXFit, model: HeadModel | None) -> SMPLXFit:
+    """The same in front of the same cameras, in a world turned by half a circle about x."""
+    if model is None:
+        raise ValueError(
+            "The fits' worlds are upside down to each other, as those of different trackers. Give the head model as "
+            "well, so that the second can be turned about its pelvis."
+        )
+    over = fit.translation.new_tensor(OVER)
+    pelvis = model.joint_template[0] + model.joint_shape_basis[0, :, : len(fit.betas)] @ fit.betas.to(model.template)
+    pelvis = pelvis.to(fit.translation)
+    half = quaternions.from_axis_angle(over.new_tensor([math.pi, 0.0, 0.0]))
+    poses, view = fit.poses.clone(), fit.camera.world_to_camera.clone()
+    root = quaternions.from_axis_angle(poses[:, 0])
+    poses[:, 0] = quaternions.to_axis_angle(quaternions.multiply(half.expand_as(root), root))
+    view[:, :3, :3] = view[:, :3, :3] * over
+    return fit.replace(
+        poses=poses, translation=(fit.translation + pelvis) * over - pelvis,
+        camera=fit.camera.replace(world_to_camera=view),
+    )  # fmt: skip
 
 
 def _blended_frames(seconds: float, fps: float) -> int:

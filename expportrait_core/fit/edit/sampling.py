@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...types import Camera, SMPLXFit
 from .. import quaternions
+from .in_camera import rotated
 
 
 def blend_fits(
@@ -14,7 +15,9 @@ def blend_fits(
     second: SMPLXFit,  # as many frames, of the same person and head model
     share: Tensor,  # [F] 0 is the first, 1 the second
 ) -> SMPLXFit:
-    """Between two fits, frame by frame: rotations on the shortest way, the rest along straight lines.
+    """Between two fits, frame by frame: rotations on the shortest way, the rest along straight lines. Where cameras
+    differ, the body as they see it goes so, and the cameras follow: trackers write a head's motion into them, and what
+    the one has in the camera, the other may have in the body.
 
     A frame that is a mixture is valid where both were, and its landmarks are as sure as the less sure of the two.
     Frame numbers are those of the nearer one.
@@ -26,11 +29,14 @@ def blend_fits(
     valid = torch.where(only_first, first.valid, torch.where(only_second, second.valid, first.valid & second.valid))
     landmarks = _blend_landmarks(first, second, share)
     lids = both_eyelids(first, second)
+    columns = max(first.expression.shape[1], second.expression.shape[1])
+    poses = blend_rotations(first.poses, second.poses, rows[..., None])
+    translation = torch.lerp(first.translation, second.translation, rows)
     return first.replace(
-        expression=torch.lerp(first.expression, second.expression, rows),
-        poses=blend_rotations(first.poses, second.poses, rows[..., None]),
-        translation=torch.lerp(first.translation, second.translation, rows),
-        camera=_blend_cameras(first.camera, second.camera, share),
+        expression=torch.lerp(padded(first.expression, columns), padded(second.expression, columns), rows),
+        poses=poses,
+        translation=translation,
+        camera=_between_cameras(first, second, share, poses[:, 0], translation),
         valid=valid,
         frame_ids=torch.where(nearer, second.frame_ids, first.frame_ids),
         landmarks=landmarks,
@@ -72,30 +78,37 @@ def both_eyelids(first: SMPLXFit, second: SMPLXFit) -> tuple[Tensor, Tensor] | N
     return lids[0], lids[1]
 
 
-def _blend_cameras(first: Camera, second: Camera, share: Tensor) -> Camera:
-    """Cameras that turn on the shortest way and fly along a straight line."""
-    if torch.equal(first.world_to_camera, second.world_to_camera):
-        poses = first.world_to_camera
-    else:
-        start, stop = first.world_to_camera, second.world_to_camera
-        turn = quaternions.to_matrix(
-            quaternions.slerp(
-                quaternions.from_matrix(start[:, :3, :3]), quaternions.from_matrix(stop[:, :3, :3]), share[:, None]
-            )
-        )
-        place = torch.lerp(_place(start), _place(stop), share[:, None])
-        between = start.clone()
-        between[:, :3, :3] = turn
-        between[:, :3, 3] = -(turn @ place[..., None])[..., 0]
-        at = share[:, None, None]
-        poses = torch.where(at == 0, start, torch.where(at == 1, stop, between))
-    lens = torch.lerp(first.intrinsics, second.intrinsics, share[:, None, None])
-    return first.replace(intrinsics=lens, world_to_camera=poses)
+def padded(expression: Tensor, columns: int) -> Tensor:
+    """[F, columns] what a fit has no numbers for is at rest."""
+    return torch.nn.functional.pad(expression, (0, columns - expression.shape[1]))
 
 
-def _place(world_to_camera: Tensor) -> Tensor:
-    """Where the cameras stand [F, 3]."""
-    return -(world_to_camera[:, :3, :3].transpose(1, 2) @ world_to_camera[:, :3, 3:])[..., 0]
+def _between_cameras(first: SMPLXFit, second: SMPLXFit, share: Tensor, root: Tensor, translation: Tensor) -> Camera:
+    """Cameras that see the body, which has come to `root` [F, 3] and `translation` [F, 3], on its way between what the
+    two see: turning the shortest way, and along a straight line."""
+    start, stop = first.camera.world_to_camera, second.camera.world_to_camera
+    lens = torch.lerp(first.camera.intrinsics, second.camera.intrinsics, share[:, None, None])
+    if torch.equal(start, stop):
+        return first.camera.replace(intrinsics=lens, world_to_camera=start)
+    seen = quaternions.slerp(_root_in_camera(first), _root_in_camera(second), share[:, None])
+    turn = quaternions.to_matrix(quaternions.multiply(seen, quaternions.inverse(quaternions.from_axis_angle(root))))
+    place = torch.lerp(_place_in_camera(first), _place_in_camera(second), share[:, None])
+    between = start.clone()
+    between[:, :3, :3] = turn
+    between[:, :3, 3] = place - rotated(turn, translation)
+    at = share[:, None, None]
+    poses = torch.where(at == 0, start, torch.where(at == 1, stop, between))
+    return first.camera.replace(intrinsics=lens, world_to_camera=poses)
+
+
+def _root_in_camera(fit: SMPLXFit) -> Tensor:
+    view = quaternions.from_matrix(fit.camera.world_to_camera[:, :3, :3])
+    return quaternions.multiply(view, quaternions.from_axis_angle(fit.poses[:, 0]))
+
+
+def _place_in_camera(fit: SMPLXFit) -> Tensor:
+    view = fit.camera.world_to_camera
+    return rotated(view[:, :3, :3], fit.translation) + view[:, :3, 3]
 
 
 def _blend_landmarks(first: SMPLXFit, second: SMPLXFit, share: Tensor) -> Tensor | None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...types import SMPLXFit
@@ -24,6 +25,8 @@ POLYNOMIAL_SECONDS = 0.4  # to both sides that the cubics of strength 1 run thro
 SLOWEST_CUTOFF = 0.5  # Hz at rest, One Euro at strength 1
 OPENING_NUMBERS, OPENING_ROTATION, OPENING_VECTORS = 1.0, 4.0, 20.0  # Hz per unit, radian, metre a second
 GUARD = 3.0  # standard deviations of the jitter that smoothing may move a value by, where fast motion is kept
+WEAKER = 5  # strengths that the guard tries, each half of the one before
+BESIDE_SECONDS = 0.1  # to both sides of what moves that a weaker one holds
 FLOOR_NUMBERS, FLOOR_ROTATION, FLOOR_VECTORS = 0.01, math.radians(0.15), 0.0005  # it may always move these
 
 
@@ -46,8 +49,9 @@ def smooth_fit(
     get what lies between their neighbours, and stay marked as not valid. Frames that the numbering leaves out are times
     like the others, and stay left out.
 
-    `keep_fast` measures the jitter of every number and joint over the clip, and limits what smoothing changes to
-    three times that: trembling is taken away, a shake of the head or a word keeps its height and its moment.
+    `keep_fast` measures the jitter of every number and joint over the clip. Where smoothing changes more than three
+    times that, it is weaker there: trembling is taken away, a shake of the head or a word keeps its height and its
+    moment.
 
     Raises:
         ValueError: a negative strength, an unknown method, or no frame with a face.
@@ -64,9 +68,7 @@ def smooth_fit(
     quick = _quick(fit) if keep_blinks else None
     motion = _motion_of(fit)
     steady = motion if quick is None else replace(motion, numbers=motion.numbers - quick)
-    smooth = _smoothed(steady, method, strength, fit.fps)
-    if keep_fast:
-        smooth = _limited(steady, smooth, fit.valid)
+    smooth = _guarded(steady, method, strength, fit) if keep_fast else _smoothed(steady, method, strength, fit.fps)
     return _with_motion(fit, smooth if quick is None else replace(smooth, numbers=smooth.numbers + quick))
 
 
@@ -123,7 +125,7 @@ def _quick(fit: SMPLXFit) -> Tensor:
     quick = quick_lids(fit)
     if fit.eyelids is not None:
         quick = torch.cat([quick, quick_movement(fit.eyelids, fit.fps)], 1)
-    return torch.nn.functional.pad(quick, (0, 4)) if camera_moves(fit.camera) else quick
+    return F.pad(quick, (0, 4)) if camera_moves(fit.camera) else quick
 
 
 def _smoothed(motion: _Motion, method: str, strength: float, fps: float) -> _Motion:
@@ -145,18 +147,59 @@ def _smoothed(motion: _Motion, method: str, strength: float, fps: float) -> _Mot
     return _Motion(kernel.numbers(motion.numbers), vectors, kernel.rotations(motion.rotations))
 
 
-def _limited(motion: _Motion, smooth: _Motion, valid: Tensor) -> _Motion:
-    """What smoothing changed, cut to what the jitter explains."""
-    limit = GUARD * jitter(motion.numbers.diff(dim=0), valid) + FLOOR_NUMBERS
-    numbers = motion.numbers + (smooth.numbers - motion.numbers).clamp(-limit, limit)
+def _guarded(motion: _Motion, method: str, strength: float, fit: SMPLXFit) -> _Motion:
+    """Smoothed as strongly as the jitter explains what that changes: where the strongest would blur what moves, a
+    weaker one is taken, over some frames (after Lepski 1991). What even the weakest changes too much is cut."""
+    limits = _limits(motion, fit.valid)
+    kept: tuple[Tensor, Tensor, Tensor] | None = None
+    for half in reversed(range(WEAKER)):
+        changes = _changes(motion, _smoothed(motion, method, strength / 2**half, fit.fps))
+        if kept is None:
+            kept = changes[0].clamp(-limits[0], limits[0]), _cut(changes[1], limits[1]), _cut(changes[2], limits[2])
+            continue
+        kept = tuple(
+            torch.lerp(change, weaker, _beside(_size(change) > limit, fit.fps))
+            for change, weaker, limit in zip(changes, kept, limits, strict=True)
+        )
+    numbers, vectors, turns = kept
+    return _Motion(
+        motion.numbers + numbers[..., 0], motion.vectors + vectors, quaternions.turned(motion.rotations, turns)
+    )
 
-    limit = GUARD * _joint_jitter(motion.vectors.diff(dim=0), valid) + FLOOR_VECTORS
-    vectors = motion.vectors + _cut(smooth.vectors - motion.vectors, limit)
 
+def _changes(motion: _Motion, smooth: _Motion) -> tuple[Tensor, Tensor, Tensor]:
+    """What smoothing does to numbers [F, C, 1], vectors [F, V, 3] and rotations [F, J, 3]."""
+    return (
+        (smooth.numbers - motion.numbers)[..., None],
+        smooth.vectors - motion.vectors,
+        quaternions.difference(motion.rotations, smooth.rotations),
+    )
+
+
+def _limits(motion: _Motion, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How far the jitter explains such changes [C, 1], [V, 1] and [J, 1]."""
     steps = quaternions.difference(motion.rotations[:-1], motion.rotations[1:])
-    limit = GUARD * _joint_jitter(steps, valid) + FLOOR_ROTATION
-    change = _cut(quaternions.difference(motion.rotations, smooth.rotations), limit)
-    return _Motion(numbers, vectors, quaternions.turned(motion.rotations, change))
+    return (
+        GUARD * jitter(motion.numbers.diff(dim=0), valid)[:, None] + FLOOR_NUMBERS,
+        GUARD * _joint_jitter(motion.vectors.diff(dim=0), valid) + FLOOR_VECTORS,
+        GUARD * _joint_jitter(steps, valid) + FLOOR_ROTATION,
+    )
+
+
+def _size(change: Tensor) -> Tensor:
+    return change.norm(dim=-1, keepdim=True)
+
+
+def _beside(
+    moving: Tensor,  # [F, N, 1]
+    fps: float,
+) -> Tensor:
+    """[F, N, 1] 1 where it is true, falling to 0 beside it."""
+    margin = max(1, round(BESIDE_SECONDS * fps))
+    rows = moving[..., 0].T[:, None].float()
+    reached = F.max_pool1d(rows, 2 * margin + 1, 1, margin)
+    feathered = F.avg_pool1d(F.pad(reached, (margin, margin), mode="replicate"), 2 * margin + 1, 1)
+    return torch.maximum(feathered, rows)[:, 0].T[..., None].to(moving.device)
 
 
 def _joint_jitter(steps: Tensor, valid: Tensor) -> Tensor:
