@@ -86,6 +86,15 @@ def test_gains_push_no_unit_past_1(coarse_head: HeadModel, performance: SMPLXFit
     assert torch.equal(scale_motion(fit, coarse_head, eyes=50.0).expression[:, smile], shown[:, smile])
 
 
+def test_lids_beside_the_expression_follow_the_eyes(coarse_head: HeadModel, performance: SMPLXFit) -> None:
+    lids = torch.linspace(0.2, 1.2, 72)[:, None].expand(72, 2)
+    fit = performance.replace(eyelids=lids)
+    assert not scale_motion(fit, coarse_head, eyes=0.0).eyelids.any()
+    assert torch.allclose(scale_motion(fit, coarse_head, eyes=3.0).eyelids, (3 * lids).clamp(max=1).maximum(lids))
+    assert torch.allclose(scale_motion(fit, coarse_head, neutral_frame=0).eyelids, lids - 0.2)
+    assert torch.equal(scale_motion(fit, coarse_head, mouth=0.5).eyelids, lids)
+
+
 def test_gains_turn_the_jaw_no_further_than_its_units_do(coarse_head: HeadModel, performance: SMPLXFit) -> None:
     opens = torch.tensor([0.0, 0.1, 0.3, 0.45, -0.05])
     aside = torch.tensor([0.0, 0.03, -0.1, 0.2, 0.0])

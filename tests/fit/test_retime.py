@@ -205,6 +205,16 @@ def test_joined_fits_may_differ_in_the_number_of_expressions(performance: SMPLXF
         assert joined.shape == (144, performance.expression.shape[1])
 
 
+@pytest.mark.parametrize("fps", [8.0, 10.0, 12.5])
+def test_lids_beside_the_expression_keep_their_blinks_at_lower_rates(performance: SMPLXFit, fps: float) -> None:
+    fit = performance.frames([0] * 200).replace(fps=50.0, frame_ids=None)
+    lids = torch.full((200, 2), 0.1)
+    for start in (41, 97, 153):
+        lids[start : start + 5] = torch.tensor([0.4, 0.9, 1.0, 0.8, 0.3])[:, None]
+    slow = resample_fit(fit.replace(eyelids=lids), fps).eyelids
+    assert int((slow > 0.95).any(1).sum()) == 3 and slow.min() > 0.05
+
+
 def test_lenses_are_mixed_between_frames(performance: SMPLXFit) -> None:
     lens = performance.camera.intrinsics[:2].clone()
     lens[1] *= torch.tensor([2.0, 1.5, 1.0])[:, None]

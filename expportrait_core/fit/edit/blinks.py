@@ -1,6 +1,7 @@
 """Blinks: what smoothing must not wash out, and what a lower frame rate must not skip.
 
-Lids are told by the names of the expressions, so this is for spaces that have names (the default head's).
+Lids are told by the names of the expressions, in spaces that have names (the default head's), or are kept beside
+them (`eyelids`).
 """
 
 from __future__ import annotations
@@ -54,31 +55,45 @@ def lid_movement(
 def sampled_lids(
     fit: SMPLXFit,
     positions: Tensor,  # [F'] frame numbers of the samples, evenly spaced and more than a frame apart
-    sampled: Tensor,  # [F', E] expressions there
-) -> Tensor:
+    sampled: SMPLXFit,  # of F' frames there
+) -> SMPLXFit:
     """The samples with every blink at its height: a peak or a trough of the lids that falls between two samples is
     moved to the nearer one, by less than half a new frame."""
-    columns = lid_columns(fit.expression_space, fit.expression.shape[1])
+    if columns := lid_columns(fit.expression_space, fit.expression.shape[1]):
+        expression = sampled.expression.clone()
+        expression[:, columns] = _with_peaks(fit.expression[:, columns], fit.fps, positions, expression[:, columns])
+        sampled = sampled.replace(expression=expression)
+    if fit.eyelids is not None and sampled.eyelids is not None:
+        sampled = sampled.replace(eyelids=_with_peaks(fit.eyelids, fit.fps, positions, sampled.eyelids))
+    return sampled
+
+
+def _with_peaks(
+    lids: Tensor,  # [F, C]
+    fps: float,
+    positions: Tensor,  # [F']
+    sampled: Tensor,  # [F', C]
+) -> Tensor:
+    """[F', C]"""
     step = float(positions[1] - positions[0]) if len(positions) > 1 else 1.0
-    if not columns or step <= 1:
+    if step <= 1:
         return sampled
-    lids = fit.expression[:, columns]
-    base = running_median(lids, BASE_SECONDS * fit.fps)
+    base = running_median(lids, BASE_SECONDS * fps)
     owner = ((torch.arange(len(lids), device=lids.device) - positions[0]) / step).round().long()
     owner = owner.clamp(0, len(positions) - 1)
     departure = lids - base
     # for every sample and column, the frame nearest to it that departs most
-    strongest = torch.zeros(len(positions), len(columns), dtype=lids.dtype, device=lids.device)
+    strongest = torch.zeros(len(positions), lids.shape[1], dtype=lids.dtype, device=lids.device)
     strongest.scatter_reduce_(0, owner[:, None].expand_as(lids), departure.abs(), "amax")
     result = sampled.clone()
-    for place, column in enumerate(columns):
-        is_peak = (departure[:, place].abs() == strongest[owner, place]) & (strongest[owner, place] > DEPARTURE)
+    for column in range(lids.shape[1]):
+        is_peak = (departure[:, column].abs() == strongest[owner, column]) & (strongest[owner, column] > DEPARTURE)
         frames = is_peak.nonzero()[:, 0]
         # only what rises above both neighbours: a slope is sampled as it is
         left, right = (frames - 1).clamp(min=0), (frames + 1).clamp(max=len(lids) - 1)
-        size = departure[:, place].abs()
+        size = departure[:, column].abs()
         frames = frames[(size[frames] >= size[left]) & (size[frames] >= size[right])]
-        result[owner[frames], column] = lids[frames, place]
+        result[owner[frames], column] = lids[frames, column]
     return result
 
 

@@ -62,6 +62,10 @@ def scale_motion(
         return fit
     shown = fit.expression if neutral_frame is None else fit.expression - fit.expression[neutral_frame]
     expression = possible_expression(shown * factors, shown, fit.expression_space)
+    lids = fit.eyelids
+    if lids is not None:
+        lids = lids if neutral_frame is None else lids - lids[neutral_frame]
+        lids = _within(eyes * lids, lids, (0.0, 1.0))
     poses = fit.poses.clone()
     for joint, gain in ((JAW, mouth), (LEFT_EYE, eyes), (RIGHT_EYE, eyes)):
         turned = quaternions.from_axis_angle(poses[:, joint])
@@ -69,7 +73,7 @@ def scale_motion(
             turned = quaternions.multiply(quaternions.inverse(turned[neutral_frame]), turned)
         if neutral_frame is not None or gain != 1:
             poses[:, joint] = scaled_turn(joint, quaternions.to_axis_angle(turned), gain)
-    moved = fit.replace(expression=expression, poses=poses, landmarks=None, landmark_scheme=None)
+    moved = fit.replace(expression=expression, poses=poses, eyelids=lids, landmarks=None, landmark_scheme=None)
     if pose == 1:
         return moved
     return _with_pose(model, moved, pose, fit.first_valid if neutral_frame is None else neutral_frame)

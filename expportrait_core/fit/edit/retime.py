@@ -19,9 +19,9 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
     new frame away from where it was.
 
     Rotations are taken on the shortest way between frames, the rest along straight lines. Going down, a blink whose
-    height would fall between two frames is moved to the nearer one, so none is lost (where expressions have names).
-    A new frame is valid where the frames that it lies between are, and not in a gap of the numbering. Frame numbers
-    count in the new rate.
+    height would fall between two frames is moved to the nearer one, so none is lost (where it is known which numbers
+    are lids). A new frame is valid where the frames that it lies between are, and not in a gap of the numbering. Frame
+    numbers count in the new rate.
 
     Raises:
         ValueError: a rate that no clip has, or far more frames or higher frame numbers than a clip has.
@@ -45,12 +45,8 @@ def resample_fit(fit: SMPLXFit, fps: float) -> SMPLXFit:
     positions = torch.arange(count, dtype=torch.float64, device=fit.expression.device) * fit.fps / fps
     # what frames without a face say does not count, the lids neither
     filled = interpolate_gaps(whole) if whole.valid.any() else whole
-    sampled = sample_fit(filled, positions)
-    return sampled.replace(
-        expression=sampled_lids(filled, positions, sampled.expression),
-        frame_ids=first + torch.arange(count, device=fit.frame_ids.device),
-        fps=float(fps),
-    )
+    sampled = sampled_lids(filled, positions, sample_fit(filled, positions))
+    return sampled.replace(frame_ids=first + torch.arange(count, device=fit.frame_ids.device), fps=float(fps))
 
 
 def trim_fit(
