@@ -94,7 +94,7 @@ def correspond(source: HeadModel, head: HeadModel) -> Correspondence:
     if near.sum() < 100:
         raise ValueError(
             f"Only {int(near.sum())} points of '{head.model_id}' were found on '{source.model_id}', expected about "
-            f"400. Its landmarks do not lie on a face; give the SMPL-X file as its authors ship it."
+            f"400. Its landmarks do not lie on a face; give the SMPL-X or FLAME file as its authors ship it."
         )
     size = float(np.linalg.norm(ours - ours.mean(0)) / np.linalg.norm(theirs - theirs.mean(0)))
     return Correspondence(torch.from_numpy(skin[nearest])[near], target[near], barycentric[near], size)
